@@ -1,0 +1,78 @@
+"""The sections of a study file other than its space, as strict pydantic models: data, recipe, search, budget.
+
+Every field has a default that suits a first run, a unit in its description and a bound; unknown keys are refused.
+`nas schema` prints these descriptions; `nas.study` reads a file into them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A frozen, strict section of a study file: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """What to train and validate on. The test part is never read by a search."""
+
+    source: str = Field("digits", min_length=1, description=(
+        "digits, cifar10, cifar100, mnist, fashion_mnist, or a path to a folder or archive of images by class"))
+    resolution: int | None = Field(None, ge=4, le=1024, description="pixels a side; default: the source's own")
+    channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; default: the source's own")
+    train: int | None = Field(None, ge=10, description="training images to use, stratified; default: all")
+    validation: float = Field(0.2, gt=0, lt=1, description="share of the training part held out for validation")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the split; the same seed gives the same split everywhere")
+
+
+class Recipe(Section):
+    """How a network is trained. The default is an anytime schedule, so that epochs compare across trials."""
+
+    epochs: int = Field(20, ge=1, le=10_000, description="of a full training")
+    batch_size: int = Field(64, ge=2, le=65_536, description="images a step")
+    schedule: Literal["constant", "one_cycle"] = Field("constant", description=(
+        "constant: warm-up, then a constant rate, evaluated on averaged weights (for the search); "
+        "one_cycle: warm-up, then cosine to zero (for a final training)"))
+    learning_rate: float = Field(0.1, gt=0, le=10, description="peak rate of SGD with Nesterov momentum")
+    warmup_epochs: float = Field(1.0, ge=0, le=100, description="linear warm-up, in epochs")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on weights; none on norms and biases")
+    averaging: float = Field(1.0, ge=0, le=100, description=(
+        "time constant, in epochs, of the exponential average of the weights that is evaluated; 0: none"))
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    clip: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: no clipping")
+    crop: int = Field(-1, ge=-1, le=64, description=(
+        "padding in pixels of the random crop; -1: an eighth of the resolution; 0: none"))
+    flip: bool | None = Field(None, description="random horizontal flip; default: what suits the data")
+    cutout: float = Field(0.0, ge=0, lt=1, description="side of the erased square as a share of the image; 0: none")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster, measured once")
+
+
+class EarlyStopping(Section):
+    """Successive halving over epochs among networks of similar MACs."""
+
+    kind: Literal["halving", "none"] = Field("halving", description="none: every network is trained to the end")
+    first: int = Field(3, ge=1, description="epochs at the first rung; three rank nearly as well as twelve")
+    eta: float = Field(3.0, gt=1, le=10, description="a rung keeps one network in eta; rungs are eta apart")
+
+
+class Search(Section):
+    """How points are proposed, stopped early and executed."""
+
+    sampler: str = Field("tpe", description="random, tpe, nsga2, nsga3, gp, cmaes, qmc or grid")
+    early_stopping: EarlyStopping = EarlyStopping()
+    executor: Literal["ray", "local"] = Field("ray", description="local: in this process, without Ray")
+    workers: int | None = Field(None, ge=1, le=10_000, description="parallel trials; default: fits the machine")
+    gpus_per_trial: float | None = Field(None, ge=0, le=64, description="share of a GPU a trial takes")
+    address: str | None = Field(None, description="of a running Ray cluster, e.g. auto; default: start one here")
+
+
+class Budget(Section):
+    """When to stop: after so many trials, or so much time, whichever comes first."""
+
+    trials: int | None = Field(None, ge=1, description="trials in all; infeasible points are free")
+    time: float | None = Field(None, gt=0, description="search time in all, e.g. 30m, 12h, 90s (seconds)")
