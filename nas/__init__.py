@@ -1,0 +1,1 @@
+"""nas: find residual networks."""

@@ -1,0 +1,135 @@
+"""What can be said of a search space before anything is spent: what can never be, how much is feasible, the extremes.
+
+Everything here comes from points judged by their exact costs; nothing is trained and torch is not imported.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nas.cost import Cost
+from nas.errors import InvalidInput, Problem
+from nas.plan import Shape
+from nas.space import Choice, Judgement, Point, SearchSpace
+from nas.units import human_count
+
+
+class Extremes(NamedTuple):
+    """The cheapest and the dearest legal network found, by MACs, limits aside."""
+
+    smallest: tuple[Point, Cost]
+    largest: tuple[Point, Cost]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Random points of a space, judged. `broken` counts the points by the rule or limit they break first."""
+
+    drawn: int
+    feasible: tuple[tuple[Point, Judgement], ...]
+    broken: dict[str, int]
+    idle: tuple[str, ...]           # axes that were active in no point drawn
+
+    @property
+    def share(self) -> float:
+        """Feasible points among those drawn."""
+        return len(self.feasible) / self.drawn
+
+
+def survey(space: SearchSpace, shape: Shape, classes: int, draws: int = 2000, seed: int = 0) -> Survey:
+    """Judge `draws` random points for images of `shape`."""
+    rng = random.Random(seed)
+    feasible: list[tuple[Point, Judgement]] = []
+    broken: Counter[str] = Counter()
+    seen: set[str] = set()
+    for _ in range(draws):
+        point = space.sample(rng)
+        seen.update(point)
+        judged = space.judge(point, shape, classes)
+        if judged.broken:
+            broken[next(iter(judged.broken))] += 1
+        else:
+            feasible.append((point, judged))
+    idle = tuple(axis.name for axis in space.axes if axis.name not in seen)
+    return Survey(draws, tuple(feasible), dict(broken), idle)
+
+
+def never_legal(space: SearchSpace) -> list[tuple[Any, ...]]:
+    """Choices with which no network is legal, such as a cardinality that never divides the inner width.
+
+    Each as (place under `network`, rule, remedy, value).
+    """
+    rng = random.Random(0)
+    draws = [space.sample(rng) for _ in range(256)]
+    conflicts = [space.decode(point).conflict() for point in draws]
+    if all(conflicts):
+        knob, sentence = next(c for c in conflicts if c)
+        return [((knob,), f"no network of the space is legal: {sentence}",
+                 "change one of the two, or add a rule that keeps them apart")]
+    found: list[tuple[Any, ...]] = []
+    for axis in space.axes:
+        values = axis.domain.values if isinstance(axis.domain, Choice) else ()
+        for index, value in enumerate(values):
+            bad = [space.decode(space.with_value(point, axis.name, value)).conflict()
+                   for point in draws if axis.name in point]
+            knob, sentence = bad[0] if bad and bad[0] else ("", "")
+            if bad and all(bad) and all(c and c[0] == axis.knob for c in bad):
+                found.append(((axis.knob, index), f"is never legal here: {sentence}",
+                              "remove it, or change the other", value))
+    return found
+
+
+def extremes(space: SearchSpace, shape: Shape, classes: int, draws: int = 64) -> Extremes | None:
+    """The smallest and largest legal networks by MACs, limits aside: from random draws, then axis by axis."""
+    rng = random.Random(0)
+    found = [(p, j.cost) for p, j in _legal(space, shape, classes, (space.sample(rng) for _ in range(draws * 8)))]
+    if not found:
+        return None
+    by_macs = sorted(found, key=lambda item: item[1].macs)
+    return Extremes(_climbed(space, shape, classes, by_macs[0], -1), _climbed(space, shape, classes, by_macs[-1], 1))
+
+
+def _legal(
+    space: SearchSpace, shape: Shape, classes: int, points: Iterable[Point]
+) -> Iterable[tuple[Point, Judgement]]:
+    for point in points:
+        judged = space.judge(point, shape, classes)
+        if judged.cost is not None:
+            yield point, judged
+
+
+def _climbed(
+    space: SearchSpace, shape: Shape, classes: int, start: tuple[Point, Cost | None], sign: int
+) -> tuple[Point, Cost]:
+    point, best = start
+    assert best is not None
+    improved = True
+    while improved:
+        improved = False
+        for axis in space.axes:
+            moves = (space.with_value(point, axis.name, v) for v in axis.domain.probe() if axis.name in point)
+            for moved, judged in list(_legal(space, shape, classes, moves)):
+                if judged.cost is not None and sign * judged.cost.macs > sign * best.macs:
+                    point, best, improved = moved, judged.cost, True
+    return point, best
+
+
+def check_limits(space: SearchSpace, shape: Shape, classes: int) -> None:
+    """Refuse limits that no network of the space can meet. Raises `InvalidInput`."""
+    found = extremes(space, shape, classes)
+    if found is None:
+        return
+    for limit in space.limits:
+        small, large = (getattr(cost, limit.cost) for _, cost in found)
+        if limit.high is not None and small > limit.high:
+            rule = f"is below the smallest network of the space, {human_count(small)} at {shape[1]}x{shape[2]} pixels"
+            raise InvalidInput([Problem("", f"limits.{limit.cost}.to", rule, "raise it, or narrow the network",
+                                        human_count(limit.high))])
+        if limit.low is not None and large < limit.low:
+            rule = f"is above the largest network of the space, {human_count(large)} at {shape[1]}x{shape[2]} pixels"
+            raise InvalidInput([Problem("", f"limits.{limit.cost}.from", rule, "lower it, or widen the network",
+                                        human_count(limit.low))])

@@ -1,0 +1,389 @@
+"""How a search space is written: the `network`, `rules` and `limits` sections of a YAML file, read into a `SearchSpace`.
+
+Four forms and nothing else: a bare value is fixed; a list is a choice; `{from: 1, to: 4}` (with `step` or `log`) is a
+range; any of them goes under `per_stage:` (each stage its own) or `first:` with `growth:` (tied). Mistakes are
+collected, with the place of each.
+"""
+
+from __future__ import annotations
+
+import difflib
+import graphlib
+from collections.abc import Mapping
+from typing import Any
+
+from nas.cost import COSTS
+from nas.errors import Problem
+from nas.knobs import KNOBS, Knob, Value
+from nas.space import Axis, Choice, Condition, Limit, Range, Rule, SearchSpace, Source
+from nas.units import parse_count, parse_number
+from nas.yamlfile import Document
+
+_FORMS = "a value, a list of choices, {from, to, step | log}, {per_stage: ...} or {first: ..., growth: ...}"
+_RANGE_KEYS = {"from", "to", "step", "log"}
+_Place = tuple[str | int, ...]
+
+
+def read_space(document: Document, problems: list[Problem]) -> SearchSpace | None:
+    """The space that `document` describes; what is wrong with it is added to `problems`, and then there is none."""
+    before = len(problems)
+    reader = _Reader(document, problems)
+    network = document.values.get("network")
+    if not isinstance(network, dict):
+        problems.append(document.problem(("network",), "is missing" if network is None else "must be a mapping",
+                                         "write 'network:' and knobs such as depth and width under it"))
+        return None
+    reader.network(network)
+    rules = reader.rules(document.values.get("rules"))
+    limits = reader.limits(document.values.get("limits"))
+    if len(problems) > before:
+        return None
+    axes = _ordered(reader.axes, rules, document, problems)
+    return SearchSpace(axes, reader.sources, rules, limits, reader.most_stages) if axes is not None else None
+
+
+def closest(word: object, known: Any) -> str:
+    """`write X` for the known word nearest to `word`, or the list of them."""
+    names = sorted(str(k) for k in known)
+    near = difflib.get_close_matches(str(word), names, 1, 0.6)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+
+
+class _Reader:
+    def __init__(self, document: Document, problems: list[Problem]):
+        self.document, self.problems = document, problems
+        self.axes: list[Axis] = []
+        self.sources: dict[str, tuple[Source, ...]] = {}
+        self.most_stages = 3
+        self._place: dict[str, _Place] = {}
+
+    # --- network
+
+    def network(self, network: Mapping[Any, Any]) -> None:
+        written: dict[str, tuple[_Place, Any]] = {}
+        for key, raw in network.items():
+            if key == "stem" and isinstance(raw, dict):
+                written |= {f"stem.{inner}": (("network", "stem", inner), value) for inner, value in raw.items()}
+            else:
+                written[str(key)] = (("network", key), raw)
+        for name, (place, _) in list(written.items()):
+            if name not in KNOBS:
+                self._problem(place, "is not a knob", "stem is written {kind: ..., width: ...}" if name == "stem"
+                              else closest(name, {"stem", *(k for k in KNOBS if "." not in k)}))
+                del written[name]
+        if not written:
+            self._problem(("network",), "holds no knob", f"known: {', '.join(k for k in KNOBS if '.' not in k)}, stem")
+        self._knob(KNOBS["stages"], *written.pop("stages", (("network",), KNOBS["stages"].default)))
+        for knob in KNOBS.values():
+            if knob.name != "stages":
+                default = 0 if knob.name == "shortcut_depth" else knob.default
+                place, raw = written.get(knob.name, (("network",), None))
+                if raw is None and knob.name not in written:
+                    self.sources[knob.name] = (_fixed(default),) * (self.most_stages if knob.staged else 1)
+                else:
+                    self._knob(knob, place, raw)
+
+    def _knob(self, knob: Knob, place: _Place, raw: Any) -> None:
+        if isinstance(raw, dict) and knob.staged and "per_stage" in raw:
+            sources = self._per_stage(knob, place, raw)
+        elif isinstance(raw, dict) and knob.staged and raw.keys() & {"first", "growth"}:
+            sources = self._tied(knob, place, raw)
+        else:
+            every = tuple(range(1, self.most_stages + 1)) if knob.staged else ()
+            source = self._form(knob, knob.name, every, place, raw)
+            sources = (source,) * (self.most_stages if knob.staged else 1)
+        self.sources[knob.name] = sources
+        if knob.name == "stages":
+            axis = next((a for a in self.axes if a.knob == "stages"), None)
+            top = max(axis.domain.probe()) if axis else sources[0]({})
+            self.most_stages = int(top)
+
+    def _per_stage(self, knob: Knob, place: _Place, raw: Mapping[Any, Any]) -> tuple[Source, ...]:
+        self._only_keys(place, raw, {"per_stage"})
+        inner, at = raw["per_stage"], (*place, "per_stage")
+        forms = dict.fromkeys(range(1, self.most_stages + 1), inner)
+        if isinstance(inner, dict) and inner and all(isinstance(key, int) for key in inner):
+            missing = [n for n in forms if n not in inner]
+            extra = [n for n in inner if n not in forms]
+            if missing or extra:
+                self._problem(at, f"must give stages 1 to {self.most_stages}", (
+                    f"add {missing[0]}" if missing else f"remove {extra[0]}"))
+            forms = {number: inner.get(number, knob.default) for number in forms}
+            return tuple(self._form(knob, f"stage{n}.{knob.name}", (n,), (*at, n), form) for n, form in forms.items())
+        return tuple(self._form(knob, f"stage{n}.{knob.name}", (n,), at, form, report=n == 1)
+                     for n, form in forms.items())
+
+    def _tied(self, knob: Knob, place: _Place, raw: Mapping[Any, Any]) -> tuple[Source, ...]:
+        self._only_keys(place, raw, {"first", "growth"})
+        if not raw.keys() >= {"first", "growth"}:
+            self._problem(place, "needs both first and growth", "write {first: 32, growth: 2}")
+            return (_fixed(knob.default),) * self.most_stages
+        if knob.choices:
+            self._problem(place, "holds words, which cannot grow", "use per_stage")
+            return (_fixed(knob.default),) * self.most_stages
+        every = tuple(range(1, self.most_stages + 1))
+        first = self._form(knob, f"{knob.name}.first", every, (*place, "first"), raw["first"])
+        rate = Knob(knob.name, float, 1.0, "growth from stage to stage", 0.1, 16)
+        growth = self._form(rate, f"{knob.name}.growth", every, (*place, "growth"), raw["growth"])
+        return tuple(_grown(first, growth, number - 1, knob) for number in every)
+
+    def _form(
+        self, knob: Knob, name: str, stages: tuple[int, ...], place: _Place, raw: Any, report: bool = True
+    ) -> Source:
+        """The source for a bare value, a list or a range; makes the axis where there is one."""
+        before = len(self.problems)
+        domain = self._domain(knob, place, raw)
+        if not report:
+            del self.problems[before:]
+        if domain is None:
+            return _fixed(knob.default)
+        if domain.size == 1:
+            return _fixed(domain.probe()[0])
+        self.axes.append(Axis(name, knob.name, stages, domain))
+        default = 0 if knob.name == "shortcut_depth" else knob.default
+        return lambda point: point.get(name, default)
+
+    def _domain(self, knob: Knob, place: _Place, raw: Any) -> Choice | Range | None:
+        if isinstance(raw, list):
+            return self._choice(knob, place, raw)
+        if isinstance(raw, dict):
+            return self._range(knob, place, raw)
+        value = self._value(knob, place, raw)
+        return None if value is None else Choice((value,))
+
+    def _choice(self, knob: Knob, place: _Place, raw: list[Any]) -> Choice | None:
+        if not raw:
+            self._problem(place, "is an empty list of choices", "give at least one", raw)
+            return None
+        values = [self._value(knob, (*place, index), item) for index, item in enumerate(raw)]
+        for index, value in enumerate(values):
+            if value is not None and value in values[:index]:
+                self._problem((*place, index), "is given twice among the choices", "remove one", raw[index])
+        return None if None in values else Choice(tuple(value for value in values if value is not None))
+
+    def _range(self, knob: Knob, place: _Place, raw: Mapping[Any, Any]) -> Choice | Range | None:
+        if knob.choices or not raw.keys() & {"from", "to"}:
+            self._problem(place, "is none of the forms of a knob", f"write {_FORMS}", raw)
+            return None
+        self._only_keys(place, raw, _RANGE_KEYS)
+        if not raw.keys() >= {"from", "to"}:
+            self._problem(place, "needs both from and to", "write {from: 1, to: 4}", raw)
+            return None
+        low = self._value(knob, (*place, "from"), raw["from"])
+        high = self._value(knob, (*place, "to"), raw["to"])
+        if low is None or high is None:
+            return None
+        log, step = raw.get("log", False), raw.get("step")
+        if low > high:  # type: ignore[operator]
+            self._problem(place, "is an empty range: from is above to", "swap them", raw)
+        elif not isinstance(log, bool):
+            self._problem((*place, "log"), "must be true or false", "write log: true", log)
+        elif log and (step is not None or not float(low) > 0):
+            self._problem(place, "log goes with neither step nor a start at zero", "leave one out", raw)
+        elif step is not None:
+            return self._stepped(knob, place, float(low), float(high), step)
+        else:
+            return Choice((low,)) if low == high else Range(float(low), float(high), knob.kind is int, log)
+        return None
+
+    def _stepped(self, knob: Knob, place: _Place, low: float, high: float, raw: Any) -> Choice | None:
+        try:
+            step = parse_number(raw)
+        except ValueError as error:
+            self._problem((*place, "step"), str(error), "write step: 1", raw)
+            return None
+        count = (high - low) / step if step > 0 else 0.0
+        if step <= 0 or (knob.kind is int and step != int(step)) or abs(count - round(count)) > 1e-9 or count > 10_000:
+            self._problem((*place, "step"), f"does not lead from {low:g} to {high:g} in whole steps",
+                          "choose a step that divides the range", raw)
+            return None
+        numbers = [round(low + index * step, 10) for index in range(round(count) + 1)]
+        return Choice(tuple(int(n) if knob.kind is int else n for n in numbers))
+
+    def _value(self, knob: Knob, place: _Place, raw: Any) -> Value | None:
+        try:
+            value = knob.check(raw)
+        except ValueError as error:
+            shown = raw if raw is not None else "null"
+            remedy = f"write {_FORMS}" if isinstance(raw, dict | list) else closest(raw, knob.choices) \
+                if knob.choices else knob.about
+            self._problem(place, str(error), remedy, shown)
+            return None
+        if knob.name in {"kernel", "gate_kernel"} and int(value) % 2 == 0:
+            self._problem(place, "must be odd", "write 3, 5 or 7", raw)
+            return None
+        return value
+
+    # --- rules and limits
+
+    def rules(self, raw: Any) -> tuple[Rule, ...]:
+        if raw is None:
+            return ()
+        if not isinstance(raw, list):
+            self._problem(("rules",), "must be a list", "write '- when: {gate: highway}' and 'set: {...}' under it")
+            return ()
+        found: list[Rule] = []
+        for index, item in enumerate(raw):
+            place: _Place = ("rules", index)
+            if not isinstance(item, dict) or not all(isinstance(item.get(k), dict) and item[k] for k in ("when", "set")):
+                self._problem(place, "must have when: {knob: value} and set: {knob: value}",
+                              "write '- when: {gate: highway}' and 'set: {residual_scaling: 1.0}' under it")
+                continue
+            self._only_keys(place, item, {"when", "set"})
+            found += self._rule(place, item)
+        return tuple(found)
+
+    def _rule(self, place: _Place, item: Mapping[str, Any]) -> list[Rule]:
+        before = len(self.problems)
+        when = []
+        for key, raw in item["when"].items():
+            at = (*place, "when", key)
+            target = self._target(at, key)
+            if target:
+                when.append(self._condition(at, *target, raw))
+        rules = []
+        for key, raw in item["set"].items():
+            at = (*place, "set", key)
+            target = self._target(at, key)
+            value = self._value(target[0], at, raw) if target else None
+            if target and value is not None:
+                knob, stage = target
+                if not knob.staged and any(KNOBS[c.knob].staged and not c.stage for c in when if c):
+                    self._problem(at, "is network-wide, but a condition holds stage by stage",
+                                  "name the stage in the condition, e.g. stage1.gate")
+                rules.append(Rule(tuple(c for c in when if c), knob.name, stage, value))
+        return rules if len(self.problems) == before else []
+
+    def _target(self, place: _Place, key: object) -> tuple[Knob, int] | None:
+        prefix, _, rest = str(key).partition(".")
+        stage = int(prefix[5:]) if prefix.startswith("stage") and prefix[5:].isdigit() else 0
+        knob = KNOBS.get(rest if stage else str(key))
+        if knob is None or (stage and not knob.staged):
+            self._problem(place, "is not a knob", closest(rest if stage else key, KNOBS))
+            return None
+        if stage > self.most_stages:
+            self._problem(place, f"names a stage beyond {self.most_stages}", "correct the number")
+            return None
+        return knob, stage
+
+    def _condition(self, place: _Place, knob: Knob, stage: int, raw: Any) -> Condition | None:
+        if isinstance(raw, dict) and raw.keys() == {"from", "to"}:
+            low, high = (self._value(knob, (*place, key), raw[key]) for key in ("from", "to"))
+            bounds = (low, high) if low is not None and high is not None else (0, 0)
+            return Condition(knob.name, stage, bounds=(float(bounds[0]), float(bounds[1])))
+        items = raw if isinstance(raw, list) else [raw]
+        values = [self._value(knob, place, item) for item in items]
+        return Condition(knob.name, stage, tuple(value for value in values if value is not None))
+
+    def limits(self, raw: Any) -> tuple[Limit, ...]:
+        if raw is None:
+            return ()
+        if not isinstance(raw, dict):
+            self._problem(("limits",), "must be a mapping", "write macs: {to: 60M} under it")
+            return ()
+        found = []
+        for name, bounds in raw.items():
+            place: _Place = ("limits", name)
+            if name not in COSTS:
+                self._problem(place, "is not a cost", closest(name, COSTS))
+            elif not isinstance(bounds, dict) or not bounds:
+                self._problem(place, "must be {from: ..., to: ...}, one of them at least", "write {to: 60M}", bounds)
+            else:
+                self._only_keys(place, bounds, {"from", "to"})
+                low, high = (self._count((*place, key), bounds.get(key)) for key in ("from", "to"))
+                if low is not None and high is not None and low > high:
+                    self._problem(place, "is empty: from is above to", "swap them", bounds)
+                found.append(Limit(str(name), low, high))
+        return tuple(found)
+
+    def _count(self, place: _Place, raw: Any) -> int | None:
+        if raw is None:
+            return None
+        try:
+            return parse_count(raw)
+        except ValueError as error:
+            self._problem(place, str(error), "write e.g. 60M", raw)
+            return None
+
+    def _only_keys(self, place: _Place, raw: Mapping[Any, Any], known: set[str]) -> None:
+        for key in raw:
+            if key not in known:
+                self._problem((*place, key), "is not known here", closest(key, known))
+
+    def _problem(self, place: _Place, rule: str, remedy: str = "", value: Any = None) -> None:
+        self.problems.append(self.document.problem(place, rule, remedy, value))
+
+
+def _fixed(value: Value) -> Source:
+    return lambda point: value
+
+
+def _grown(first: Source, growth: Source, steps: int, knob: Knob) -> Source:
+    def source(point: Mapping[str, Value]) -> Value:
+        number = min(max(float(first(point)) * float(growth(point)) ** steps, knob.least), knob.most)
+        return int(number + 0.5) if knob.kind is int else number
+    return source
+
+
+def _ordered(
+    axes: list[Axis], rules: tuple[Rule, ...], document: Document, problems: list[Problem]
+) -> tuple[Axis, ...] | None:
+    """The axes so that what decides whether one is active comes before it."""
+    graph: dict[str, set[str]] = {axis.knob: {"stages", *KNOBS[axis.knob].uses} for axis in axes}
+    for rule in rules:
+        graph.setdefault(rule.knob, set()).update(condition.knob for condition in rule.when)
+    graph.setdefault("stages", set()).discard("stages")
+    try:
+        order = list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        knobs = " -> ".join(error.args[1])
+        problems.append(document.problem(("rules",), f"decide each other in a circle: {knobs}", "remove a rule"))
+        return None
+    table = list(KNOBS)
+    depends = {knob for knob, needs in graph.items() if needs - {"stages"}}
+
+    def rank(axis: Axis) -> tuple[bool, int, int, tuple[int, ...]]:
+        late = axis.knob in depends
+        return late, order.index(axis.knob) if late else 0, table.index(axis.knob), axis.stages
+
+    return tuple(sorted(axes, key=rank))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the sections `network`, `rules` and `limits`."""
+    staged = {knob.name: _knob_schema(knob) for knob in KNOBS.values() if "." not in knob.name}
+    stem = {knob.name[5:]: _knob_schema(knob) for knob in KNOBS.values() if knob.name.startswith("stem.")}
+    mapping = {"type": "object", "minProperties": 1}
+    count = {"type": ["integer", "string"], "description": "a count such as 60M"}
+    bounds = {"type": "object", "properties": {"from": count, "to": count}, "additionalProperties": False}
+    rule = {"type": "object", "properties": {"when": mapping, "set": mapping}, "required": ["when", "set"],
+            "additionalProperties": False}
+    return {
+        "network": {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": {
+            "stem": {"type": "object", "properties": stem, "additionalProperties": False}, **staged}},
+        "rules": {"type": "array", "items": rule, "description": "where all of when hold, set is so"},
+        "limits": {"type": "object", "properties": dict.fromkeys(COSTS, bounds), "additionalProperties": False},
+    }
+
+
+def _knob_schema(knob: Knob) -> dict[str, Any]:
+    if knob.choices:
+        bare: dict[str, Any] = {"enum": list(knob.choices)}
+    elif knob.kind is int:
+        bare = {"type": "integer", "minimum": knob.least, "maximum": knob.most}
+    else:
+        bare = {"type": ["number", "string"], "minimum": knob.least, "maximum": knob.most}
+    forms = [bare, {"type": "array", "items": bare, "minItems": 1}]
+    if not knob.choices:
+        step = {"type": ["number", "string"]}
+        forms.append({"type": "object", "required": ["from", "to"], "additionalProperties": False, "properties": {
+            "from": bare, "to": bare, "step": step, "log": {"type": "boolean"}}})
+    if knob.staged:
+        simple = {"anyOf": list(forms)}
+        by_stage = {"type": "object", "patternProperties": {"^[1-8]$": simple}, "additionalProperties": False}
+        forms.append({"type": "object", "required": ["per_stage"], "additionalProperties": False, "properties": {
+            "per_stage": {"anyOf": [*forms, by_stage]}}})
+        if not knob.choices:
+            forms.append({"type": "object", "required": ["first", "growth"], "additionalProperties": False,
+                          "properties": {"first": simple, "growth": {}}})
+    return {"description": knob.about, "anyOf": forms}

@@ -1,0 +1,321 @@
+"""A search space: axes, how a point of them becomes an `Architecture`, and what a point costs or breaks.
+
+A point is a mapping from axis name to value, holding the active axes only: an axis is active where its knob has an
+effect and no rule sets it. How a space is written stands in `nas.language`; who proposes points, in `nas.search`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from nas.architecture import BLOCKS, Architecture, Stage
+from nas.cost import COSTS, Cost, cost
+from nas.knobs import KNOBS, STAGED, Value
+from nas.plan import Shape, plan
+
+Point: TypeAlias = dict[str, Value]
+Source: TypeAlias = Callable[[Mapping[str, Value]], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of `values`, in the order written."""
+
+    values: tuple[Value, ...]
+
+    @property
+    def size(self) -> int | None:
+        return len(self.values)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the values are numbers, so that neighbours are alike."""
+        return all(not isinstance(value, str) for value in self.values)
+
+    def sample(self, rng: random.Random) -> Value:
+        return self.values[int(rng.random() * len(self.values))]
+
+    def probe(self) -> tuple[Value, ...]:
+        """Values worth trying when looking for extremes."""
+        return self.values
+
+    def holds(self, value: Value) -> bool:
+        return value in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Every number from `low` to `high`, both included; whole ones where `integer`; uniform in the log where `log`."""
+
+    low: float
+    high: float
+    integer: bool
+    log: bool = False
+
+    @property
+    def size(self) -> int | None:
+        return int(self.high - self.low) + 1 if self.integer else None
+
+    def sample(self, rng: random.Random) -> Value:
+        low, high = (self.low - 0.5, self.high + 0.5) if self.integer else (self.low, self.high)
+        number = math.exp(rng.uniform(math.log(low), math.log(high))) if self.log else rng.uniform(low, high)
+        number = min(max(number, self.low), self.high)
+        return min(max(math.floor(number + 0.5), int(self.low)), int(self.high)) if self.integer else number
+
+    def probe(self) -> tuple[Value, ...]:
+        kind = int if self.integer else float
+        return kind(self.low), kind((self.low + self.high) / 2), kind(self.high)
+
+    def holds(self, value: Value) -> bool:
+        return not isinstance(value, str) and self.low <= value <= self.high and (
+            not self.integer or value == int(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One dimension of the search: `knob` in `stages` (numbers from 1; empty for a network-wide knob)."""
+
+    name: str
+    knob: str
+    stages: tuple[int, ...]
+    domain: Choice | Range
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`knob` (of `stage`, or of the stage at hand where that is 0) has one of `values` or lies within `bounds`."""
+
+    knob: str
+    stage: int
+    values: tuple[Value, ...] = ()
+    bounds: tuple[float, float] | None = None
+
+    def holds(self, value: Value) -> bool:
+        if self.bounds is None:
+            return value in self.values
+        return not isinstance(value, str) and self.bounds[0] <= value <= self.bounds[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Where all of `when` hold, `knob` (of `stage`; 0: of every stage where they hold) is `value`."""
+
+    when: tuple[Condition, ...]
+    knob: str
+    stage: int
+    value: Value
+
+
+class Limit(NamedTuple):
+    """`low` <= the cost named `cost` <= `high`; None is no bound."""
+
+    cost: str
+    low: int | None
+    high: int | None
+
+    def excess(self, found: Cost) -> float:
+        """How far outside, as a share of the bound; 0 or less: inside."""
+        value = getattr(found, self.cost)
+        above = value / self.high - 1 if self.high is not None else -math.inf
+        below = 1 - value / self.low if self.low else -math.inf
+        return float(max(above, below))
+
+
+class Judgement(NamedTuple):
+    """A point seen before any training: its network, its cost, and what it breaks (empty: feasible)."""
+
+    architecture: Architecture
+    cost: Cost | None               # None where the network is not legal at all
+    broken: dict[str, float]        # rule or limit -> by how much, as a share; above 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The axes of a search in the order they are decided, and the sources of every knob.
+
+    `sources[knob]` holds one function a stage (one in all for a network-wide knob) from a point to its value.
+    """
+
+    axes: tuple[Axis, ...]
+    sources: Mapping[str, tuple[Source, ...]]
+    rules: tuple[Rule, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    most_stages: int = 3
+    _staged: tuple[tuple[Source, ...], ...] = field(init=False, repr=False)
+    _always: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        staged = tuple(
+            tuple(self.sources[knob.name][index] for knob in STAGED) for index in range(self.most_stages))
+        object.__setattr__(self, "_staged", staged)
+        ruled = {rule.knob for rule in self.rules}
+        fewest = self._fewest_stages()
+        object.__setattr__(self, "_always", frozenset(
+            axis.name for axis in self.axes
+            if KNOBS[axis.knob].matters is None and axis.knob not in ruled and min(axis.stages, default=0) <= fewest))
+
+    def decode(self, point: Mapping[str, Value]) -> Architecture:
+        """The architecture of `point`; knobs of inactive axes are at their defaults, rules applied."""
+        get = self.sources
+        count = int(get["stages"][0](point))
+        if self.rules:
+            network, stages = self._ruled(point, count)
+            built = [_stage(list(values.values())) for values in stages]
+        else:
+            network = {name: get[name][0](point) for name in _NETWORK}
+            built = [_stage([source(point) for source in self._staged[index]]) for index in range(count)]
+        return Architecture(
+            tuple(built), str(network["stem.kind"]), int(network["stem.width"]), str(network["order"]),
+            str(network["shortcut"]), str(network["activation"]), str(network["stride_in"]))
+
+    def active(self, axis: Axis, point: Mapping[str, Value]) -> bool:
+        """Whether `axis` has an effect, given the axes before it in `point`."""
+        if axis.name in self._always:
+            return True
+        count = int(self.sources["stages"][0](point))
+        network, stages = self._ruled(point, count)
+        if not axis.stages:
+            return not any(r.knob == axis.knob and _applies(r, network, network) for r in self.rules)
+        matters = KNOBS[axis.knob].matters
+        for number in axis.stages:
+            if number > count:
+                continue
+            values = stages[number - 1]
+            if matters is not None and not matters(values):
+                continue
+            if not any(r.knob == axis.knob and r.stage in (0, number) and _applies(r, network, values, stages)
+                       for r in self.rules):
+                return True
+        return False
+
+    def sample(self, rng: random.Random) -> Point:
+        """A random point: every active axis uniform over its values."""
+        point: Point = {}
+        for axis in self.axes:
+            if self.active(axis, point):
+                point[axis.name] = axis.domain.sample(rng)
+        return point
+
+    def with_value(self, point: Mapping[str, Value], name: str, value: Value) -> Point:
+        """`point` moved along one axis; axes that this makes active start at their first value."""
+        moved: Point = {}
+        for axis in self.axes:
+            if self.active(axis, moved):
+                kept = value if axis.name == name else point.get(axis.name)
+                moved[axis.name] = axis.domain.probe()[0] if kept is None else kept
+        return moved
+
+    def judge(self, point: Mapping[str, Value], shape: Shape, classes: int) -> Judgement:
+        """The network of `point` for images of `shape`, its exact cost, and the rules and limits it breaks."""
+        architecture = self.decode(point)
+        conflict = architecture.conflict()
+        if conflict is not None:
+            return Judgement(architecture, None, {conflict[0]: 1.0}, conflict[1])
+        found = cost(plan(architecture, shape, classes))
+        excess = {limit.cost: limit.excess(found) for limit in self.limits}
+        broken = {name: share for name, share in excess.items() if share > 0}
+        reason = ", ".join(f"{name} {getattr(found, name):,} is {share:.1%} outside its limit"
+                           for name, share in broken.items())
+        return Judgement(architecture, found, broken, reason)
+
+    def size(self) -> tuple[int | None, bool]:
+        """(number of points, whether that is exact); None where an axis is continuous."""
+        if any(axis.domain.size is None for axis in self.axes):
+            return None, True
+        parents = self._parents()
+        if math.prod(axis.domain.size or 1 for axis in parents) <= 20_000:
+            return sum(self._count(point) for point in self._enumerate(parents)), True
+        rng = random.Random(0)
+        draws = [self._count_whole(self.sample(rng)) for _ in range(2000)]   # E[1 / p(point)] = number of points
+        return round(sum(draws) / len(draws)), False
+
+    def _parents(self) -> list[Axis]:
+        knobs = {used for axis in self.axes for used in KNOBS[axis.knob].uses if axis.name not in self._always}
+        knobs |= {condition.knob for rule in self.rules for condition in rule.when} | {"stages"}
+        return [axis for axis in self.axes if axis.knob in knobs]
+
+    def _enumerate(self, parents: list[Axis], point: Point | None = None) -> Iterator[Point]:
+        point = point or {}
+        if not parents:
+            yield point
+            return
+        axis, rest = parents[0], parents[1:]
+        if not self.active(axis, point):
+            yield from self._enumerate(rest, point)
+            return
+        domain = axis.domain
+        values = domain.values if isinstance(domain, Choice) else range(int(domain.low), int(domain.high) + 1)
+        for value in values:
+            yield from self._enumerate(rest, {**point, axis.name: value})
+
+    def _count(self, parents: Point) -> int:
+        """Points that agree with `parents` on the axes that decide which others are active."""
+        free = (axis for axis in self.axes if axis.name not in parents and self.active(axis, parents))
+        return math.prod(axis.domain.size or 1 for axis in free)
+
+    def _count_whole(self, point: Point) -> int:
+        return math.prod(axis.domain.size or 1 for axis in self.axes if axis.name in point)
+
+    def _fewest_stages(self) -> int:
+        for axis in self.axes:
+            if axis.knob == "stages":
+                return min(int(value) for value in axis.domain.probe())
+        return self.most_stages
+
+    def _ruled(self, point: Mapping[str, Value], count: int) -> tuple[dict[str, Value], list[dict[str, Value]]]:
+        """Network-wide values, and each stage's values by knob, after the rules."""
+        network = {name: self.sources[name][0](point) for name in _NETWORK}
+        names = [knob.name for knob in STAGED]
+        stages = [dict(zip(names, (source(point) for source in self._staged[index]), strict=True))
+                  for index in range(count)]
+        for rule in self.rules:
+            if not KNOBS[rule.knob].staged:
+                if _applies(rule, network, network, stages):
+                    network[rule.knob] = rule.value
+                continue
+            for number, values in enumerate(stages, 1):
+                if rule.stage in (0, number) and _applies(rule, network, values, stages):
+                    values[rule.knob] = rule.value
+        return network, stages
+
+
+_NETWORK = tuple(knob.name for knob in KNOBS.values() if not knob.staged)
+_ORDER = tuple(knob.name for knob in STAGED)
+_BLOCK, _DEPTH, _WIDTH, _KERNEL, _SPANS, _RATIO, _GROUPS, _ALPHA, _GATE, _BIAS, _GATE_KERNEL, _SE = (
+    _ORDER.index(name) for name in (
+        "block", "depth", "width", "kernel", "shortcut_depth", "bottleneck_ratio", "cardinality", "residual_scaling",
+        "gate", "gate_bias", "gate_kernel", "se_ratio"))
+
+
+def _stage(v: list[Value]) -> Stage:
+    block = str(v[_BLOCK])
+    spans = int(v[_SPANS]) or BLOCKS[block]     # 0: not written, the classic block
+    return Stage(
+        v[_DEPTH], v[_WIDTH], block, v[_KERNEL], v[_RATIO], v[_GROUPS], spans, v[_ALPHA],  # type: ignore[arg-type]
+        v[_GATE], v[_BIAS], v[_GATE_KERNEL], v[_SE])  # type: ignore[arg-type]
+
+
+def _applies(
+    rule: Rule, network: Mapping[str, Value], values: Mapping[str, Value],
+    stages: list[dict[str, Value]] | None = None,
+) -> bool:
+    for condition in rule.when:
+        if condition.stage:
+            if stages is None or condition.stage > len(stages):
+                return False
+            found = stages[condition.stage - 1][condition.knob]
+        else:
+            found = values[condition.knob] if condition.knob in values else network[condition.knob]
+        if not condition.holds(found):
+            return False
+    return True
+
+
+__all__ = [
+    "COSTS", "Axis", "Choice", "Condition", "Judgement", "Limit", "Point", "Range", "Rule", "SearchSpace", "Source",
+]

@@ -1,0 +1,230 @@
+"""A study: a search space with everything a run of it needs, read from one YAML file, every default resolved.
+
+`load_study` reads a space file (which gets defaults) or a study file (which names a space or holds one); `spec()`
+writes everything back as plain data, so that a study is one file that can be sent to someone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from nas.cost import COSTS
+from nas.errors import InvalidInput, Problem
+from nas.feasibility import never_legal
+from nas.front import Objective
+from nas.language import closest, json_schema, read_space
+from nas.settings import Budget, Data, Recipe, Search
+from nas.space import SearchSpace
+from nas.units import parse_duration
+from nas.yamlfile import Document, parse, read
+
+DIRECTIONS = {"accuracy": "max", **dict.fromkeys(COSTS, "min"), "latency_ms": "min"}
+_SPACE_KEYS = ("network", "rules", "limits")
+_SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "recipe": Recipe, "search": Search, "budget": Budget}
+_KEYS = {"name", "about", "space", "objectives", "seed", *_SPACE_KEYS, *_SECTIONS}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FIXED = ("network", "rules", "limits", "objectives", "data", "recipe", "seed")   # must not change within a study
+DEFAULT_TRIALS = 32
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that decides what a run does. `written` holds the space sections as they were written."""
+
+    name: str
+    about: str
+    space: SearchSpace
+    objectives: tuple[Objective, ...]
+    data: Data
+    recipe: Recipe
+    search: Search
+    budget: Budget
+    seed: int
+    written: Mapping[str, Any]
+
+    def spec(self) -> dict[str, Any]:
+        """The study as plain data, every default resolved; `study_from_spec` inverts it."""
+        sections = {key: getattr(self, key).model_dump() for key in _SECTIONS}
+        return {
+            "name": self.name, "about": self.about, **{k: self.written[k] for k in _SPACE_KEYS if k in self.written},
+            "objectives": {o.name: o.direction for o in self.objectives}, **sections, "seed": self.seed,
+        }
+
+    def renamed(self, name: str) -> Study:
+        """The same study under another name. Raises `InvalidInput` where the name is not one."""
+        if not _NAME.fullmatch(name):
+            raise InvalidInput([_bad_name("--name", name)])
+        return replace(self, name=name)
+
+    def changes(self, spec: Mapping[str, Any]) -> list[str]:
+        """What must not change within a study but differs from `spec`, a line each: `field: was -> is`."""
+        mine, found = self.spec(), []
+        for key in FIXED:
+            _differences(key, spec.get(key), mine.get(key), found)
+        return found
+
+
+def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
+    """The study that a space or study file describes, with `KEY=VALUE` overrides. Raises `InvalidInput`."""
+    document = read(path)
+    values = document.values
+    if isinstance(values.get("space"), str):
+        document = _with_space(document, Path(path).parent / values["space"])
+    for assignment in overrides:
+        document.set(assignment)
+    return _study(document, Path(path).stem)
+
+
+def study_from_spec(spec: Mapping[str, Any]) -> Study:
+    """The study that `spec()` wrote."""
+    return _study(Document("the stored study", dict(spec)), str(spec.get("name", "study")))
+
+
+def study_from_text(text: str, name: str = "study") -> Study:
+    """The study that YAML text describes. Raises `InvalidInput`."""
+    return _study(parse(text, name), name)
+
+
+def _with_space(document: Document, path: Path) -> Document:
+    """A study file that names a space: the space's sections, under the study's own."""
+    space = read(path)
+    both = sorted(key for key in _SPACE_KEYS if key in document.values)
+    if both:
+        raise InvalidInput([document.problem((both[0],), "stands beside space, which has one of its own",
+                                             "name a space or hold one, not both")])
+    own = {key: value for key, value in document.values.items() if key != "space"}
+    places = space.places | {place: where for place, where in document.places.items() if place[:1] != ("space",)}
+    return Document(document.name, {**space.values, **own}, places)
+
+
+def _study(document: Document, stem: str) -> Study:
+    values = document.values
+    problems = [document.problem((key,), "is not known", closest(key, _KEYS)) for key in values if key not in _KEYS]
+    space = read_space(document, problems)
+    objectives = _objectives(document, problems)
+    sections = {key: _section(model, document, key, problems) for key, model in _SECTIONS.items()}
+    name, about, seed = values.get("name", stem), values.get("about", ""), values.get("seed", 0)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        problems.append(_bad_name(document.at(("name",)), name))
+    if not isinstance(about, str):
+        problems.append(document.problem(("about",), "must be text", "write about: > and sentences under it", about))
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        problems.append(document.problem(("seed",), "must be a whole number from 0 to 4294967295", "write seed: 0", seed))
+    if space is not None and not problems:
+        problems += [document.problem(("network", *place), *words) for place, *words in never_legal(space)]
+    if problems or space is None:
+        raise InvalidInput(problems)
+    budget = sections["budget"]
+    if budget.trials is None and budget.time is None:
+        budget = Budget(trials=DEFAULT_TRIALS)
+    return Study(name, about.strip(), space, objectives, sections["data"], sections["recipe"], sections["search"],
+                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values})
+
+
+def _bad_name(where: str, name: object) -> Problem:
+    return Problem(where, "name", "must be letters, digits, dots, dashes and underscores, at most 64",
+                   "it names a folder; write e.g. resnext-2", name)
+
+
+def _objectives(document: Document, problems: list[Problem]) -> tuple[Objective, ...]:
+    raw = document.values.get("objectives", {"accuracy": "max", "macs": "min"})
+    if not isinstance(raw, dict) or not raw:
+        problems.append(document.problem(("objectives",), "must be a mapping", "write {accuracy: max, macs: min}", raw))
+        return ()
+    found = []
+    for name, direction in raw.items():
+        if name not in DIRECTIONS:
+            problems.append(document.problem(("objectives", name), "is not an objective", closest(name, DIRECTIONS)))
+        elif direction != DIRECTIONS[name]:
+            problems.append(document.problem(("objectives", name), f"must be {DIRECTIONS[name]}",
+                                             f"write {name}: {DIRECTIONS[name]}", direction))
+        else:
+            found.append(Objective(name, direction))
+    if found and len(found) == len(raw) and all(o.name in COSTS for o in found):
+        problems.append(document.problem(("objectives",), "hold nothing that has to be trained",
+                                         "add accuracy: max", raw))
+    return tuple(found)
+
+
+def _section(model: type[BaseModel], document: Document, key: str, problems: list[Problem]) -> Any:
+    raw = document.values.get(key)
+    if raw is None:
+        return model()
+    if not isinstance(raw, dict):
+        problems.append(document.problem((key,), "must be a mapping", f"write keys under {key}:", raw))
+        return model()
+    raw = dict(raw)
+    if key == "budget" and raw.get("time") is not None:
+        try:
+            raw["time"] = parse_duration(raw["time"])
+        except ValueError as error:
+            problems.append(document.problem((key, "time"), str(error), "write e.g. 30m", raw.pop("time")))
+    if key == "search" and isinstance(raw.get("early_stopping"), str):
+        raw["early_stopping"] = {"kind": raw["early_stopping"]}
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        problems += [_section_problem(document, key, model, e) for e in error.errors()]
+        return model()
+
+
+def _section_problem(document: Document, key: str, model: type[BaseModel], error: Any) -> Problem:
+    place = (key, *error["loc"])
+    context, kind = error.get("ctx", {}), error["type"]
+    value = error["input"] if not isinstance(error["input"], dict) else None
+    if kind == "extra_forbidden":
+        return document.problem(place, "is not known", closest(error["loc"][-1], _fields(model, error["loc"][:-1])))
+    rule = {
+        "literal_error": f"must be one of {context.get('expected', '')}",
+        "int_type": "must be a whole number", "float_type": "must be a number", "string_type": "must be text",
+        "bool_type": "must be true or false",
+        "model_type": "must be a mapping",
+    }.get(kind, error["msg"].replace("Input should", "must").replace("Value error, ", ""))
+    field = _fields(model, error["loc"][:-1]).get(error["loc"][-1])
+    return document.problem(place, rule, (field.description or "") if field is not None else "", value)
+
+
+def _fields(model: type[BaseModel], path: tuple[Any, ...]) -> dict[Any, Any]:
+    for step in path:
+        inner = model.model_fields.get(step) if isinstance(step, str) else None
+        if inner is None or not (isinstance(inner.annotation, type) and issubclass(inner.annotation, BaseModel)):
+            return {}
+        model = inner.annotation
+    return dict(model.model_fields)
+
+
+def _differences(path: str, was: Any, now: Any, found: list[str]) -> None:
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in [*was, *(k for k in now if k not in was)]:
+            _differences(f"{path}.{key}", was.get(key), now.get(key), found)
+    elif was != now:
+        found.append(f"{path}: {was} -> {now}")
+
+
+def study_schema() -> dict[str, Any]:
+    """The JSON Schema of a space or study file, for editors."""
+    definitions: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
+    for key, model in _SECTIONS.items():
+        schema = model.model_json_schema(ref_template="#/$defs/{model}")
+        definitions |= schema.pop("$defs", {})
+        sections[key] = schema
+    sections["budget"]["properties"]["time"] = {"type": ["number", "string"], "description": "e.g. 30m, 12h"}
+    objective = {name: {"const": direction} for name, direction in DIRECTIONS.items()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nas search space or study",
+        "type": "object", "additionalProperties": False, "$defs": definitions,
+        "properties": {
+            "name": {"type": "string", "pattern": f"^{_NAME.pattern}$"}, "about": {"type": "string"},
+            "space": {"type": "string", "description": "path of a space file, in place of network"},
+            **json_schema(),
+            "objectives": {"type": "object", "properties": objective, "additionalProperties": False},
+            **sections, "seed": {"type": "integer", "minimum": 0},
+        },
+    }
