@@ -24,8 +24,8 @@ import platformdirs
 class Speed:
     """Training speed of one device, measured with the small network of `nas.train.numerics`.
 
-    `images_per_second` is keyed by the combination, e.g. "float32 channels_last"; forward, backward and update are
-    in it. `macs` are the forward MACs of that network for one image. `measured` is a Unix time in seconds.
+    `images_per_second` is keyed by the combination, e.g. "float32 channels_last"; forward and backward are in
+    it. `macs` are the forward MACs of that network for one image. `measured` is a Unix time in seconds.
     """
 
     device: str                             # cpu or cuda
@@ -121,7 +121,8 @@ def processor() -> str:
         name.strip(): value.strip()
         for name, _, value in (line.partition(":") for line in text.split("\n\n")[0].splitlines())
     }
-    formats = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in fields.get("flags", "").split()]
+    flags = fields.get("flags", "").split()
+    formats = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     numbers = "/".join(fields.get(name, "?") for name in ("cpu family", "model", "stepping"))
     return " ".join([fields.get("model name", platform.machine()), f"({numbers})", *formats])
 

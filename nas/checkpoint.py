@@ -1,0 +1,42 @@
+"""Weights on disk: written to a temporary name, synced, renamed, with a checksum. Plain safetensors, never pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+from nas.errors import NasError
+
+
+def write_checkpoint(path: Path, weights: bytes) -> str:
+    """Write `weights` (safetensors bytes) so that `path` is whole or absent; the SHA-256 of the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(weights)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return hashlib.sha256(weights).hexdigest()
+
+
+def read_checkpoint(path: Path, sha256: str | None) -> bytes:
+    """The bytes at `path`. Raises `NasError` where they are missing or not the ones that were written."""
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise NasError(f"{path}: cannot be read: {error.strerror}; train the network again with nas train") from None
+    if sha256 is not None and hashlib.sha256(weights).hexdigest() != sha256:
+        raise NasError(f"{path}: damaged, its checksum is not the one in the database; restore it, or train again")
+    return weights
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove the file at `path`, if it is there."""
+    with contextlib.suppress(OSError):
+        path.unlink()

@@ -1,0 +1,76 @@
+"""A worker's whole job: from a `Job` to its epochs, by training the network on this machine.
+
+Builds, trains, evaluates and hands back; it knows of no database, no sampler and no Ray. Out of memory is retried
+once, from the start, with half the micro-batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from safetensors.torch import save
+
+from nas.data import Dataset, load
+from nas.evaluation import Job, Progress
+from nas.latency import latency_ms
+from nas.model import build
+from nas.plan import plan
+from nas.settings import Data
+from nas.train import Diverged, Numerics, Trainer, choose, keep_memory, set_threads
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@lru_cache(maxsize=2)
+def _dataset(data: Data) -> Dataset:
+    return load(data)
+
+
+class TrainingEvaluator:
+    """Evaluates a job by training its network. A value that can be sent to worker processes."""
+
+    def __init__(self, device: Device = "auto"):
+        self.device = device
+
+    def __call__(self, job: Job) -> Iterator[Progress]:
+        """One `Progress` an epoch; the last is `done`, or holds a `failure`."""
+        keep_memory()
+        threads = set_threads(job.threads) if job.threads is not None else torch.get_num_threads()
+        numerics = choose(job.recipe.precision, self.device, threads)
+        dataset = _dataset(job.data)
+        micro_batch: int | None = None
+        for attempt in (1, 2):
+            try:
+                yield from _epochs(job, dataset, numerics, micro_batch)
+                return
+            except torch.OutOfMemoryError as error:
+                micro_batch = max(1, job.recipe.batch_size // 2)
+                torch.cuda.empty_cache()
+                if attempt == 2:
+                    what = " ".join(str(error).split())[:200]
+                    yield Progress(0, failure=f"out of memory, also at half the batch: {what}", out_of_memory=True,
+                                   device=_device_name(numerics))
+
+
+def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | None) -> Iterator[Progress]:
+    model = build(plan(job.architecture, job.shape, job.classes), seed=job.seed)
+    trainer = Trainer(model, dataset, job.recipe, seed=job.seed, numerics=numerics, micro_batch=micro_batch)
+    for number in range(1, job.epochs + 1):
+        try:
+            result = trainer.run_epoch()
+        except Diverged as error:
+            yield Progress(number, failure=str(error), device=_device_name(numerics))
+            return
+        last = number == job.epochs
+        yield Progress(
+            number, result.train_loss, result.loss, result.accuracy, result.seconds, done=last,
+            latency_ms=latency_ms(model, job.shape, numerics.device) if last and job.latency else None,
+            weights=save(trainer.weights()) if last else None, device=_device_name(numerics))
+
+
+def _device_name(numerics: Numerics) -> str:
+    name = torch.cuda.get_device_name() if numerics.device == "cuda" else "cpu"
+    return f"{name} {numerics}"

@@ -1,0 +1,82 @@
+"""What passes between the driver of a search and its workers: a `Job` goes out, `Progress` comes back.
+
+Plain values, no torch: the driver runs where torch is not wanted, and a worker never sees the database.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from nas.architecture import Architecture
+from nas.plan import Shape
+from nas.settings import Data, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training: which network, on which data, how, for how many epochs."""
+
+    study: str
+    number: int
+    architecture: Architecture
+    shape: Shape
+    classes: int
+    data: Data
+    recipe: Recipe
+    seed: int
+    epochs: int
+    latency: bool = False           # measure latency_ms at the end
+    threads: int | None = None      # CPU threads of the worker; None: leave them
+
+    def to_json(self) -> str:
+        """The job as JSON text; `from_json` inverts it."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values |= {"architecture": self.architecture.to_dict(), "data": self.data.model_dump(),
+                   "recipe": self.recipe.model_dump()}
+        return json.dumps(values)
+
+    @staticmethod
+    def from_json(text: str) -> Job:
+        """The job that `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        values |= {"architecture": Architecture.from_dict(values["architecture"]), "shape": tuple(values["shape"]),
+                   "data": Data(**values["data"]), "recipe": Recipe(**values["recipe"])}
+        return Job(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One more epoch of a job, or its end.
+
+    `accuracy` in [0, 1] and `loss` are of the averaged weights on the validation part; `seconds` of training and
+    evaluation. With `failure` the job has ended without a result. On the last epoch `done` is set, and `weights` holds
+    the state dict as safetensors bytes.
+    """
+
+    epoch: int
+    train_loss: float = 0.0
+    loss: float = 0.0
+    accuracy: float = 0.0
+    seconds: float = 0.0
+    done: bool = False
+    failure: str = ""
+    out_of_memory: bool = False
+    latency_ms: float | None = None
+    weights: bytes | None = None
+    device: str = ""
+
+
+Evaluator: TypeAlias = Callable[[Job], Iterator[Progress]]
+
+
+def recipe_key(recipe: Recipe) -> str:
+    """What identifies a recipe, apart from its epochs, which an evaluation's key holds by themselves."""
+    values = recipe.model_dump(exclude={"epochs"})
+    if recipe.schedule == "one_cycle":
+        values["epochs"] = recipe.epochs        # there the length shapes every epoch
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Flows of a search: the driver, who proposes points, who is stopped early, and the two executors."""

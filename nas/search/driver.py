@@ -1,0 +1,420 @@
+"""The driver: decides what is trained next, commits what comes back, and stops what is not worth more epochs.
+
+It is the only writer of the database. Executors (`nas.search.local`, `nas.search.ray_tune`) call `next_job`, `report`
+and `crashed` and hold no state that matters. A trial is first committed to the ledger, then told to the sampler, then
+projected for the Optuna dashboard.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.checkpoint import remove_checkpoint, write_checkpoint
+from nas.evaluation import Job, Progress, recipe_key
+from nas.front import non_dominated
+from nas.plan import Shape
+from nas.search.halving import Seen as AtRung
+from nas.search.halving import goes_on, rungs
+from nas.search.samplers import STRATIFIED, Sampler, Seen, derived
+from nas.space import Judgement, Point
+from nas.store import EpochRecord, EvaluationKey, Ledger, Projection, State, TrialRecord
+from nas.study import Study
+
+_ASKS = 24              # of the sampler for one trial, before random draws take over
+_DRAWS = 20_000         # random draws for one trial, before the space counts as exhausted
+_PROJECT_EVERY = 1.0    # seconds between updates of the Optuna projection
+_CRASHES = 1            # times that a trial whose worker died is started again
+_LAYERS_KEPT = 2        # weights are kept for this many layers of the front
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """What a search has to know of its data."""
+
+    shape: Shape
+    classes: int
+    key: str
+
+
+@dataclass
+class Tally:
+    """Counts of a run, for people."""
+
+    states: Counter[State]
+    infeasible: Counter[str]
+    reused: int = 0
+    duplicates: int = 0
+
+
+class Driver:
+    """One run of one study. `on_trial` is called with every trial that ends."""
+
+    def __init__(
+        self, study: Study, ledger: Ledger, facts: DataFacts, folder: Path, projection: Projection | None = None,
+        on_trial: Callable[[TrialRecord], None] | None = None, threads: int | None = None,
+    ):
+        self.study, self.ledger, self.facts, self.folder = study, ledger, facts, folder
+        self.projection, self.on_trial, self.threads = projection, on_trial or (lambda trial: None), threads
+        self.rungs = rungs(study.search.early_stopping, study.recipe.epochs)
+        self.trials = {trial.number: trial for trial in ledger.trials(study.name)}
+        self.curves: dict[int, list[EpochRecord]] = ledger.epochs(study.name)
+        self.tally = Tally(Counter(), Counter(ledger.infeasible(study.name)))
+        self.exhausted = False
+        self.new_trials = 0
+        self._ids = {trial.architecture_id for trial in self.trials.values()}
+        self._running: set[int] = set()
+        self._waiting = self._put_back()
+        self._crashes: Counter[int] = Counter()
+        self._stop = False
+        self._refused: Counter[str] = Counter()
+        self._dirty: set[int] = set(self.trials)
+        self._projected = -math.inf
+        self._began = self._charged = time.monotonic()
+        record = ledger.study(study.name)
+        self._spent_before = record.seconds_spent if record is not None else 0.0
+        self._levels = (*self.rungs, study.recipe.epochs)
+        self._reached: dict[int, dict[int, AtRung]] = {level: {} for level in self._levels}
+        self._quickest = math.inf       # seconds to the first rung
+        for number, curve in self.curves.items():
+            for epoch in curve:
+                self._note_level(number, epoch)
+        self._near = list(self._layers(self._complete()))
+        self._level = self._fidelity()
+        self.sampler = Sampler(study.search.sampler, study.space, study.objectives, study.seed)
+        self.sampler.show(self._seen(trial) for trial in self.trials.values())
+        self._start_points = self._stratified() if study.search.sampler in STRATIFIED else []
+
+    # --- what executors call
+
+    def next_job(self) -> Job | None:
+        """The next training, or None: nothing more to start now (`finished` says whether for good)."""
+        while not self.ending:
+            if self._waiting:
+                trial = self.ledger.restart_trial(self.study.name, self._waiting.pop(0).number)
+            elif self._budget_reached():
+                return None
+            else:
+                proposed = self._propose(len(self.trials))
+                if proposed is None:
+                    self.exhausted = True
+                    return None
+                trial = self._open(len(self.trials), *proposed)
+            job = self._started(trial)
+            if job is not None:
+                return job
+        return None
+
+    def report(self, number: int, progress: Progress) -> bool:
+        """Take in one more epoch of a trial, or its end; whether the trial goes on."""
+        name = self.study.name
+        if self._stop and not progress.done and not progress.failure:
+            return False
+        if progress.failure:
+            state = State.OUT_OF_MEMORY if progress.out_of_memory else State.FAILED
+            self._end(number, state, progress.failure, None, progress)
+            return False
+        epoch = EpochRecord(progress.epoch, progress.train_loss, progress.loss, progress.accuracy, progress.seconds)
+        self.curves.setdefault(number, []).append(epoch)
+        self._note_level(number, epoch)
+        if progress.done:
+            self._end(number, State.COMPLETE, "", epoch, progress)
+            return False
+        if progress.epoch in self.rungs and not self._worth_more(number, epoch):
+            self._end(number, State.PRUNED, f"stopped at epoch {progress.epoch}: nearest networks in MACs are better",
+                      epoch, progress)
+            return False
+        self.ledger.record_epoch(name, number, epoch)
+        self._observe(number)
+        self._dirty.add(number)
+        self._project()
+        return not self.ending
+
+    def crashed(self, number: int, reason: str) -> None:
+        """A worker died under a trial: it is started again once, then FAILED."""
+        if number not in self._running:
+            return
+        self._running.discard(number)
+        self._crashes[number] += 1
+        if self._crashes[number] <= _CRASHES and not self.ending:
+            self.curves.pop(number, None)
+            self._waiting += self.ledger.put_back(self.study.name, [number])
+            return
+        self._running.add(number)
+        self._end(number, State.FAILED, f"the worker died: {reason}", None, Progress(0))
+
+    def stop(self) -> None:
+        """Start nothing more, and let nothing run on."""
+        self._stop = True
+
+    @property
+    def ending(self) -> bool:
+        """Whether running trials are to stop now."""
+        return self._stop or self.seconds_left() <= 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing runs and nothing will."""
+        return not self._running and (
+            self.ending or self.exhausted or (not self._waiting and self._budget_reached()))
+
+    def seconds_left(self) -> float:
+        """Of the time budget; infinite where there is none."""
+        budget = self.study.budget.time
+        return math.inf if budget is None else budget - self.seconds_spent()
+
+    def seconds_spent(self) -> float:
+        """Search time of the study, earlier runs included."""
+        return self._spent_before + time.monotonic() - self._began
+
+    def running(self) -> list[tuple[TrialRecord, EpochRecord | None]]:
+        """The trials in training, with the last epoch of each."""
+        return [(self.trials[n], (self.curves.get(n) or [None])[-1]) for n in sorted(self._running)]
+
+    def close(self) -> None:
+        """Put back what still runs, charge the time, and bring the projection up to date."""
+        for trial in self.ledger.put_back(self.study.name):
+            self.trials[trial.number] = trial
+            self._dirty.add(trial.number)
+        self._running.clear()
+        self._charge()
+        self._project(force=True)
+
+    def front(self) -> list[TrialRecord]:
+        """The COMPLETE trials that no other one dominates."""
+        return self._layer(self._near)
+
+    # --- proposing
+
+    def _propose(self, number: int) -> tuple[Point, dict[str, object], Judgement] | None:
+        """A feasible point that this study has not had, with what the sampler keeps of it."""
+        if self.sampler.crowded:
+            self.sampler.show(self._seen(trial) for trial in self.trials.values())
+        if number < len(self._start_points):
+            point = self._start_points[number]
+            judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
+            if judged.architecture.id not in self._ids:
+                self.sampler.show([*(self._seen(t) for t in self.trials.values()), Seen(number, point, {}, None, True)])
+                return point, {}, judged
+        for attempt in range(_ASKS):
+            point, attrs = self.sampler.ask(number, attempt)
+            judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
+            if self._fresh(judged):
+                return point, attrs, judged
+            self.sampler.refuse(number, judged.broken) if judged.broken else self.sampler.tell(number, None)
+        if self.study.search.sampler == "grid":
+            return None
+        return self._drawn(number)
+
+    def _drawn(self, number: int) -> tuple[Point, dict[str, object], Judgement] | None:
+        rng = random.Random(derived(self.study.seed, number, -1))
+        for _ in range(_DRAWS):
+            point = self.study.space.sample(rng)
+            judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
+            if self._fresh(judged):
+                self.sampler.show([*(self._seen(t) for t in self.trials.values()), Seen(number, point, {}, None, True)])
+                return point, {}, judged
+        return None
+
+    def _fresh(self, judged: Judgement) -> bool:
+        if judged.broken:
+            self.tally.infeasible.update(judged.broken.keys())
+            self._refused.update(judged.broken.keys())
+            return False
+        if judged.architecture.id in self._ids:
+            self.tally.duplicates += 1
+            return False
+        return True
+
+    def _stratified(self) -> list[Point]:
+        """A random start that covers the range of log MACs: one feasible draw from each of its quantiles."""
+        rng = random.Random(derived(self.study.seed, -2))
+        facts, count = self.facts, min(10, max(1, (self.study.budget.trials or 30) // 3))
+        judged = [(p, self.study.space.judge(p, facts.shape, facts.classes))
+                  for p in (self.study.space.sample(rng) for _ in range(50 * count))]
+        feasible = sorted((j.cost.macs, index) for index, (_, j) in enumerate(judged) if j.cost and not j.broken)
+        if len(feasible) < count:
+            return []
+        low, high = math.log(feasible[0][0]), math.log(feasible[-1][0])
+        targets = [low + (high - low) * (index + 0.5) / count for index in range(count)]
+        rng.shuffle(targets)
+        return [judged[min(feasible, key=lambda f: abs(math.log(f[0]) - target))[1]][0] for target in targets]
+
+    def _open(self, number: int, point: Point, attrs: dict[str, object], judged: Judgement) -> TrialRecord:
+        """Commit a new trial: RUNNING, or finished where its result is already stored."""
+        assert judged.cost is not None
+        self._ids.add(judged.architecture.id)
+        self.new_trials += 1
+        if self._refused:
+            self.ledger.add_infeasible(self.study.name, dict(self._refused))
+            self._refused.clear()
+        return self.ledger.start_trial(
+            self.study.name, number, point, attrs, judged.architecture, judged.cost, self.evaluation_key(judged))
+
+    def evaluation_key(self, judged: Judgement) -> EvaluationKey:
+        """What a training of the judged network is stored under."""
+        recipe = self.study.recipe
+        return EvaluationKey(judged.architecture.id, recipe_key(recipe), self.facts.key, self.study.seed, recipe.epochs)
+
+    def _started(self, trial: TrialRecord) -> Job | None:
+        """A job for a trial that was just committed; None where its result was stored already."""
+        number, study = trial.number, self.study
+        self._keep(trial)
+        if trial.state.finished:
+            self.curves[number] = self.ledger.epochs(study.name, [number]).get(number, [])
+            for epoch in self.curves[number]:
+                self._note_level(number, epoch)
+            self._observe(number)
+            self._ended(number)
+            return None
+        self._running.add(number)
+        self._project()
+        latency = any(objective.name == "latency_ms" for objective in study.objectives)
+        return Job(study.name, number, trial.architecture, self.facts.shape, self.facts.classes, study.data,
+                   study.recipe, study.seed, study.recipe.epochs, latency, self.threads)
+
+    def _budget_reached(self) -> bool:
+        budget = self.study.budget
+        return (budget.trials is not None and len(self.trials) >= budget.trials) or self._too_late()
+
+    def _too_late(self) -> bool:
+        """Whether the time left does not even hold the quickest first rung seen so far."""
+        left = self.seconds_left()
+        return left <= 0 or (left < self._quickest < math.inf)
+
+    # --- taking in
+
+    def _note_level(self, number: int, epoch: EpochRecord) -> None:
+        if epoch.epoch in self._reached:
+            self._reached[epoch.epoch][number] = AtRung(self.trials[number].macs, epoch.accuracy)
+        if epoch.epoch == self._levels[0]:
+            self._quickest = min(self._quickest, sum(e.seconds for e in self.curves[number]))
+
+    def _worth_more(self, number: int, epoch: EpochRecord) -> bool:
+        at_rung = self._reached[epoch.epoch]
+        others = [seen for other, seen in at_rung.items() if other != number]
+        return goes_on(at_rung[number], others, self.study.search.early_stopping.eta)
+
+    def _end(self, number: int, state: State, reason: str, epoch: EpochRecord | None, progress: Progress) -> None:
+        checkpoint = sha256 = None
+        if state is State.COMPLETE and progress.weights is not None and self._near_front(number, progress):
+            path = self.folder / "checkpoints" / f"{number}.safetensors"
+            sha256 = write_checkpoint(path, progress.weights)
+            checkpoint = f"{self.folder.name}/checkpoints/{number}.safetensors"
+        self._keep(self.ledger.finish_trial(
+            self.study.name, number, state, reason, epoch=epoch, latency_ms=progress.latency_ms,
+            device=progress.device, checkpoint=checkpoint, checkpoint_sha256=sha256))
+        self._running.discard(number)
+        if state in (State.COMPLETE, State.PRUNED):
+            self._observe(number)
+        else:
+            self.sampler.tell(number, None)
+        self._ended(number)
+
+    def _ended(self, number: int) -> None:
+        self.tally.states[self.trials[number].state] += 1
+        self.tally.reused += self.trials[number].reused
+        if self.trials[number].state is State.COMPLETE:
+            self._admit(self.trials[number])
+        level = self._fidelity()
+        if level != self._level:
+            self._level = level
+            self.sampler.show(self._seen(trial) for trial in self.trials.values())
+        self._charge()
+        self._project()
+        self.on_trial(self.trials[number])
+
+    def _keep(self, trial: TrialRecord) -> None:
+        self.trials[trial.number] = trial
+        self._dirty.add(trial.number)
+
+    def _put_back(self) -> list[TrialRecord]:
+        back = self.ledger.put_back(self.study.name)
+        waiting = [t for t in self.trials.values() if t.state is State.WAITING and t.number not in {b.number for b in back}]
+        for trial in back:
+            self.trials[trial.number] = trial
+            self.curves.pop(trial.number, None)
+        return sorted([*back, *waiting], key=lambda trial: trial.number)
+
+    # --- what the sampler sees
+
+    def _fidelity(self) -> int:
+        """The epochs at which the sampler sees accuracies: the highest level that enough trials have reached."""
+        if any(o.name == "latency_ms" for o in self.study.objectives):
+            return self._levels[-1]
+        enough = max(8, len(self.study.space.axes))
+        return max((level for level in self._levels if len(self._reached[level]) >= enough), default=self._levels[0])
+
+    def _values(self, number: int) -> tuple[float, ...] | None:
+        """The objectives of a trial at the sampler's fidelity."""
+        trial, curve = self.trials[number], self.curves.get(number, [])
+        if len(curve) < self._level or trial.state in (State.FAILED, State.OUT_OF_MEMORY):
+            return None
+        found = {"accuracy": curve[self._level - 1].accuracy, "macs": trial.macs, "params": trial.params,
+                 "activations": trial.activations, "latency_ms": trial.latency_ms}
+        values = [found[objective.name] for objective in self.study.objectives]
+        return None if None in values else tuple(float(value) for value in values if value is not None)
+
+    def _seen(self, trial: TrialRecord) -> Seen:
+        running = not trial.state.finished
+        return Seen(trial.number, dict(trial.point), trial.sampler_attrs, self._values(trial.number), running)
+
+    def _observe(self, number: int) -> None:
+        values = self._values(number)
+        if values is not None or self.trials[number].state.finished:
+            self.sampler.tell(number, values)
+
+    # --- front and weights
+
+    def _complete(self) -> list[TrialRecord]:
+        return [trial for trial in self.trials.values() if trial.state is State.COMPLETE]
+
+    def _layer(self, trials: list[TrialRecord]) -> list[TrialRecord]:
+        found = [[getattr(trial, o.name) for o in self.study.objectives] for trial in trials]
+        values = [[math.nan if value is None else float(value) for value in row] for row in found]
+        return [trials[index] for index in non_dominated(values, [o.direction for o in self.study.objectives])]
+
+    def _layers(self, trials: list[TrialRecord]) -> Iterator[TrialRecord]:
+        for _ in range(_LAYERS_KEPT):
+            layer = self._layer(trials)
+            yield from layer
+            inside = {trial.number for trial in layer}
+            trials = [trial for trial in trials if trial.number not in inside]
+
+    def _near_front(self, number: int, progress: Progress) -> bool:
+        candidate = dataclasses.replace(
+            self.trials[number], accuracy=progress.accuracy, latency_ms=progress.latency_ms, state=State.COMPLETE)
+        return any(trial.number == number for trial in self._layers([*self._near, candidate]))
+
+    def _admit(self, trial: TrialRecord) -> None:
+        """Take a finished trial into the layers whose weights are kept, and drop the weights of those pushed out."""
+        was = [*self._near, trial]
+        self._near = list(self._layers(was))
+        near = {kept.number for kept in self._near}
+        for out in was:
+            if out.number not in near and out.checkpoint and not out.reused:
+                self.ledger.clear_checkpoint(self.study.name, out.number)
+                self._keep(dataclasses.replace(self.trials[out.number], checkpoint=None, checkpoint_sha256=None))
+                remove_checkpoint(self.folder.parent / out.checkpoint)
+
+    # --- time and projection
+
+    def _charge(self) -> None:
+        now = time.monotonic()
+        self.ledger.add_seconds(self.study.name, now - self._charged)
+        self._charged = now
+
+    def _project(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if self.projection is None or not self._dirty or (not force and now - self._projected < _PROJECT_EVERY):
+            return
+        self.projection.update([self.trials[n] for n in sorted(self._dirty)],
+                               {n: self.curves.get(n, []) for n in self._dirty})
+        self._dirty.clear()
+        self._projected = time.monotonic()

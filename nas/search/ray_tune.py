@@ -1,0 +1,209 @@
+"""The Ray Tune executor: adapters between Tune and the driver, which alone decides.
+
+A Searcher hands out the driver's jobs, a TrialScheduler passes every result to the driver and obeys it, a Trainable
+runs one epoch a step in a worker process that is used again for the next trial. Tune's own loggers, checkpoints and
+restore are off: Ray holds no state that matters (their cost: DESIGN, section 5).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(10**9)
+os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
+os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
+os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = os.environ.get("TUNE_MAX_PENDING_TRIALS_PG", "auto")
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from nas.evaluation import Evaluator, Job, Progress
+from nas.errors import NasError
+from nas.search.driver import Driver
+
+
+def run_ray(
+    driver: Driver, evaluate: Evaluator, workers: int, cpus: float = 1.0, gpus: float = 0.0, address: str | None = None
+) -> None:
+    """Run `driver`'s study on Ray until it is finished. Ctrl-C stops cleanly and raises KeyboardInterrupt."""
+    with _ray(workers * cpus, address), tempfile.TemporaryDirectory(prefix="nas-tune-") as scratch, _interrupts(driver) as hit:
+        searcher = _Searcher(driver, workers)
+        trainable = tune.with_resources(
+            tune.with_parameters(_Trainable, evaluate=evaluate), {"cpu": cpus, "gpu": gpus})
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, scheduler=_Scheduler(driver, searcher), num_samples=-1,
+                max_concurrent_trials=None, reuse_actors=True, trial_name_creator=_short_name,
+                trial_dirname_creator=_short_name),
+            run_config=tune.RunConfig(
+                name="tune", storage_path=scratch, verbose=0, callbacks=[_DropWeights()],
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                stop=_Stopper(driver)),
+        )
+        tuner.fit()
+    if hit.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _ray(cpus: float, address: str | None) -> Iterator[None]:
+    """A Ray cluster: the one at `address`, or one of our own on loopback with token authentication."""
+    if ray.is_initialized():
+        yield
+        return
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    try:
+        if address is not None:
+            ray.init(address=address, **quiet)
+        else:
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            if os.environ["RAY_AUTH_MODE"] == "token":
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            ray.init(
+                num_cpus=max(1, round(cpus)), include_dashboard=False,
+                _node_ip_address="127.0.0.1", **quiet)
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+        what = " ".join(str(error).split())[:300]
+        raise NasError(f"Ray did not start: {what}; use --executor local to do without it") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _interrupts(driver: Driver) -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) asks the driver to stop; the second one is Python's own."""
+    hit = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield hit
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+
+    def stop(number: int, frame: Any) -> None:
+        hit.set()
+        driver.stop()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield hit
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Searcher(Searcher):  # type: ignore[misc]
+    """Hands out the driver's jobs as Tune trials, no more at once than there are workers."""
+
+    def __init__(self, driver: Driver, workers: int):
+        super().__init__(metric="epoch", mode="max")
+        self.driver, self.workers = driver, workers
+        self.numbers: dict[str, int] = {}       # Tune's trial id -> ours, while it runs
+
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+        if len(self.numbers) >= self.workers:
+            return None
+        job = self.driver.next_job()
+        if job is None:
+            return Searcher.FINISHED if self.driver.finished else None
+        self.numbers[trial_id] = job.number
+        return {"job": job.to_json()}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        number = self.numbers.pop(trial_id, None)
+        if error and number is not None:
+            self.driver.crashed(number, "see the log")
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the database is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the database is the state."""
+
+
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes every result on to the driver and does what it says."""
+
+    def __init__(self, driver: Driver, searcher: _Searcher):
+        super().__init__()
+        self.driver, self.searcher = driver, searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        number = self.searcher.numbers.get(trial.trial_id)
+        if number is None:
+            return str(TrialScheduler.STOP)
+        values = {name: result.get(name) for name in _FIELDS}
+        progress = Progress(**{**values, "done": result["finished"]})
+        return str(TrialScheduler.CONTINUE if self.driver.report(number, progress) else TrialScheduler.STOP)
+
+
+class _DropWeights(tune.Callback):
+    """Takes the weights out of a result once the driver has had them, so that Tune does not keep them."""
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        result.pop("weights", None)
+
+
+class _Stopper(tune.Stopper):
+    """Ends the experiment when the driver is ending."""
+
+    def __init__(self, driver: Driver):
+        self.driver = driver
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.driver.ending
+
+
+class _Trainable(tune.Trainable):
+    """A worker: one epoch of a job a step."""
+
+    def setup(self, config: dict[str, Any], evaluate: Evaluator | None = None) -> None:
+        assert evaluate is not None
+        self._evaluate = evaluate
+        self._steps = evaluate(Job.from_json(config["job"]))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._steps = self._evaluate(Job.from_json(new_config["job"]))
+        return True
+
+    def step(self) -> dict[str, Any]:
+        progress = next(self._steps)
+        result = asdict(progress)
+        result["finished"] = result.pop("done")     # Tune must not act on it before the driver has
+        return result
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: what is worth keeping is in the driver's hands."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing."""
+
+
+_FIELDS = tuple(Progress.__dataclass_fields__)
+
+
+def _short_name(trial: Any) -> str:
+    return str(trial.trial_id)

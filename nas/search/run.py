@@ -1,0 +1,235 @@
+"""One run of a study, from a `Study` to its report: data, database, driver, executor, files.
+
+`run` is idempotent: run again, it goes on where it was. What people see on the way is a `View`'s business.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nas.data import Dataset, load
+from nas.errors import InvalidInput, NasError, Problem
+from nas.evaluation import Evaluator
+from nas.feasibility import check_limits, survey
+from nas.search.driver import DataFacts, Driver
+from nas.search.local import run_local
+from nas.search.samplers import check_sampler, readable_distribution
+from nas.settings import Search
+from nas.store import Ledger, Projection, StudyRecord, TrialRecord
+from nas.studies import HOME, StoredStudy, default_storage, write_spec
+from nas.study import Study
+from nas.units import human_seconds
+
+log = logging.getLogger("nas")
+
+
+class View(Protocol):
+    """What a run tells people. All methods are called from the driver's thread."""
+
+    def say(self, line: str) -> None:
+        """One line of the start-up summary."""
+
+    def began(self, driver: Driver) -> None:
+        """Training begins; the driver can be read from now on."""
+
+    def trial(self, driver: Driver, trial: TrialRecord) -> None:
+        """A trial has ended."""
+
+    def ended(self) -> None:
+        """Training is over."""
+
+
+class Silent:
+    """A view that shows nothing."""
+
+    def say(self, line: str) -> None: ...
+
+    def began(self, driver: Driver) -> None: ...
+
+    def trial(self, driver: Driver, trial: TrialRecord) -> None: ...
+
+    def ended(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many trials run at once, and what each takes."""
+
+    count: int
+    threads: int
+    gpus: float
+
+    def __str__(self) -> str:
+        what = f"{self.gpus:g} GPU each" if self.gpus else f"{self.threads} thread{'s' * (self.threads > 1)} each"
+        return f"{self.count} ({what})"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run did. `stored` is the study as it now stands."""
+
+    stored: StoredStudy
+    new_trials: int
+    interrupted: bool
+    exhausted: bool
+    waiting: int
+
+
+def run(
+    study: Study, storage: str | None = None, home: Path = HOME, view: View | None = None,
+    evaluate: Evaluator | None = None,
+) -> Outcome:
+    """Run `study` until its budget is spent, its space is exhausted, or Ctrl-C; write its report.
+
+    storage: an SQLAlchemy URL; default: `home`/nas.db. evaluate: in place of training, for tests and simulations.
+    Raises `NasError` for what the user can mend.
+    """
+    view = view or Silent()
+    check_sampler(study.search.sampler, study.space, study.objectives)
+    folder = _folder(home, study.name)
+    storage = storage or default_storage(home)
+    with Ledger.open(storage) as ledger:
+        _record(ledger, study)
+        dataset = load(study.data, view.say)
+        facts = facts_of(dataset)
+        check_limits(study.space, facts.shape, facts.classes)
+        write_spec(folder, study)
+        outcome = _search(study, ledger, dataset, facts, folder, home, view, evaluate)
+    outcome.stored.write_report()
+    return outcome
+
+
+def _search(
+    study: Study, ledger: Ledger, dataset: Dataset, facts: DataFacts, folder: Path, home: Path, view: View,
+    evaluate: Evaluator | None,
+) -> Outcome:
+    objectives = {objective.name: objective.direction for objective in study.objectives}
+    axes = {axis.name: readable_distribution(axis) for axis in study.space.axes}
+    projection = Projection(ledger, study.name, objectives, axes)
+    workers = workers_of(study.search, evaluate is None)
+    driver = Driver(study, ledger, facts, folder, projection, threads=workers.threads)
+    driver.on_trial = lambda trial: view.trial(driver, trial)
+    interrupted = False
+    try:
+        if not driver.finished:
+            _summary(study, facts, dataset, workers, ledger, view, evaluate is None)
+            view.began(driver)
+            _execute(driver, study.search, workers, evaluate)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        driver.close()
+        view.ended()
+    waiting = sum(not trial.state.finished for trial in driver.trials.values())
+    stored = StoredStudy(study.name, ledger.url.render_as_string(hide_password=False), home)
+    return Outcome(stored, driver.new_trials, interrupted, driver.exhausted, waiting)
+
+
+def _execute(driver: Driver, search: Search, workers: Workers, evaluate: Evaluator | None) -> None:
+    if evaluate is None:
+        from nas.evaluate import TrainingEvaluator
+
+        evaluate = TrainingEvaluator("cuda" if workers.gpus else "auto")
+    if search.executor == "local":
+        run_local(driver, evaluate)
+        return
+    from nas.search.ray_tune import run_ray
+
+    run_ray(driver, evaluate, workers.count, float(workers.threads), workers.gpus, search.address)
+
+
+def facts_of(dataset: Dataset) -> DataFacts:
+    """What a search has to know of `dataset`."""
+    info = dataset.info
+    return DataFacts((info.channels, info.resolution, info.resolution), info.n_classes, dataset.checksum)
+
+
+def workers_of(search: Search, training: bool) -> Workers:
+    """The workers asked for, or what fits the machine: threads = cores / workers, up to four trials a GPU."""
+    cores = usable_cores()
+    gpus = _gpu_count() if training and search.gpus_per_trial != 0 else 0
+    share = search.gpus_per_trial or (max(0.25, gpus / cores) if gpus else 0.0)
+    if gpus == 0 and search.gpus_per_trial and search.address is None:
+        raise InvalidInput([Problem("", "search.gpus_per_trial", "torch sees no usable GPU", "leave it out",
+                                    search.gpus_per_trial)])
+    fitting = max(1, int(gpus / share)) if gpus else cores
+    count = 1 if search.executor == "local" else search.workers or fitting
+    return Workers(count, max(1, cores // count), share if gpus else 0.0)
+
+
+def usable_cores() -> int:
+    """The cores of this process, or OMP_NUM_THREADS where that is set and fewer: oversubscribed, training crawls."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(asked)) if asked.isdigit() and int(asked) else cores
+
+
+def _gpu_count() -> int:
+    if not Path("/dev/nvidiactl").exists() and os.name == "posix" and not Path("/dev/kfd").exists():
+        return 0        # without a driver there is nothing to ask torch for, and importing it takes seconds
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _folder(home: Path, name: str) -> Path:
+    folder = home / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise NasError(f"{folder}: cannot be written: {error.strerror}; run nas from a folder of your own") from None
+    return folder
+
+
+def _record(ledger: Ledger, study: Study) -> StudyRecord:
+    """The study's row: made now, or checked to be the same study."""
+    spec = study.spec()
+    record = ledger.create_study(study.name, spec)
+    changed = study.changes(record.spec)
+    if changed:
+        lines = "\n  ".join(changed)
+        raise NasError(f"study {study.name} is in the database with other settings:\n  {lines}\n"
+                       f"give this one another name (--name {study.name}-2), or put the settings back")
+    ledger.update_spec(study.name, spec)
+    return record
+
+
+def _summary(
+    study: Study, facts: DataFacts, dataset: Dataset, workers: Workers, ledger: Ledger, view: View, training: bool,
+) -> None:
+    seen = survey(study.space, facts.shape, facts.classes, 500)
+    points, exact = study.space.size()
+    count = "continuous" if points is None else f"{'' if exact else 'about '}{points:,} points"
+    info = dataset.info
+    view.say(f"study     {study.name}: {len(study.space.axes)} axes, {count}, {seen.share:.0%} feasible")
+    view.say(f"goal      {', '.join(f'{o.name} {o.direction}' for o in study.objectives)}; "
+             f"sampler {study.search.sampler}, early stopping {study.search.early_stopping.kind}")
+    view.say(f"data      {data_line(dataset)}")
+    if training:
+        from nas.train import choose, summary
+
+        device = "cuda" if workers.gpus else "auto"
+        numerics = choose(study.recipe.precision, device, workers.threads)
+        view.say(f"device    {numerics.device}: {summary(numerics, workers.threads)}")
+    budget = study.budget
+    limits = [f"{budget.trials} trials" if budget.trials else "", human_seconds(budget.time) if budget.time else ""]
+    view.say(f"budget    {', '.join(filter(None, limits))}; {study.recipe.epochs} epochs a full training")
+    view.say(f"workers   {workers}, executor {study.search.executor}")
+    view.say(f"database  {ledger}")
+    log.info("study %s, data %s, workers %s", study.name, info, workers)
+
+
+def data_line(dataset: Dataset) -> str:
+    """The data in one line."""
+    info = dataset.info
+    skipped = f", {len(dataset.skipped)} corrupt images left out ({', '.join(dataset.skipped[:3])})" \
+        if dataset.skipped else ""
+    return (f"{info.name}: {info.n_train:,} training and {info.n_validation:,} validation images, "
+            f"{info.channels}x{info.resolution}x{info.resolution}, {info.n_classes} classes{skipped}")

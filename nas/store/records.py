@@ -1,0 +1,146 @@
+"""The values that the records room takes and gives: states, keys, and what a study, a trial, an epoch came to.
+
+Frozen and complete in themselves: no session, no lazy loading, nothing of SQLAlchemy. How they are kept stands in
+`nas.store.ledger`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from nas.architecture import Architecture
+
+Point = Mapping[str, Any]
+"""Axis name to number or text, as the sampler proposed it."""
+
+
+class State(StrEnum):
+    """Where a trial stands. The last four are final."""
+
+    WAITING = "WAITING"                 # was running when its driver died; is to be trained from the start
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"               # trained for all its epochs
+    PRUNED = "PRUNED"                   # stopped early, on purpose
+    FAILED = "FAILED"                   # not a number, diverged, crashed
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the state is final."""
+        return self not in (State.WAITING, State.RUNNING)
+
+    @property
+    def stored(self) -> bool:
+        """Whether the result stands and is never trained again."""
+        return self in (State.COMPLETE, State.PRUNED)
+
+
+class IllegalStep(RuntimeError):
+    """A step that a trial in its state cannot take: a defect of the caller, not a mistake of the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationKey:
+    """What is trained, and how: two trainings of equal keys give the same result, so there is only one.
+
+    recipe_key and data_key are digests of the recipe without its epochs and of the data; epochs are those wanted.
+    """
+
+    architecture_id: str
+    recipe_key: str
+    data_key: str
+    seed: int
+    epochs: int
+
+    @property
+    def key(self) -> str:
+        """Hexadecimal SHA-256 of the five."""
+        parts = [self.architecture_id, self.recipe_key, self.data_key, self.seed, self.epochs]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One epoch of a training. epoch counts from 1; seconds are those of this epoch, its evaluation included.
+
+    loss and accuracy (in [0, 1]) are on the validation part; train_loss is the mean over the epoch. NaN: not a number.
+    """
+
+    epoch: int
+    train_loss: float
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study: its name, its settings as resolved, and the seconds of search spent on it so far."""
+
+    name: str
+    spec: dict[str, Any]
+    created: datetime
+    seconds_spent: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecord:
+    """One training. accuracy and loss are those of its last epoch; epochs_done of the epochs wanted; times in UTC."""
+
+    key: EvaluationKey
+    state: State
+    reason: str
+    epochs_done: int
+    accuracy: float | None
+    loss: float | None
+    latency_ms: float | None
+    params: int
+    macs: int
+    activations: int
+    seconds: float
+    device: str
+    checkpoint: str | None
+    checkpoint_sha256: str | None
+    started: datetime
+    finished: datetime | None
+    study: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """One suggestion of a study and what came of it.
+
+    reused: the result was there already; seconds, device and checkpoint are then those of the training that gave it,
+    in the study `trained_by`. epochs: how many are done. accuracy in [0, 1] and loss are those of the last one.
+    """
+
+    number: int
+    state: State
+    reason: str
+    point: dict[str, Any]
+    sampler_attrs: dict[str, Any]
+    architecture: Architecture
+    architecture_id: str
+    line: str
+    params: int
+    macs: int
+    activations: int
+    accuracy: float | None
+    loss: float | None
+    latency_ms: float | None
+    epochs: int
+    seconds: float
+    reused: bool
+    created: datetime
+    finished: datetime | None
+    checkpoint: str | None
+    checkpoint_sha256: str | None
+    evaluation_key: EvaluationKey
+    device: str
+    trained_by: str

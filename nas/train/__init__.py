@@ -1,0 +1,15 @@
+"""The training room: one network in, its accuracy and its averaged weights out.
+
+`Trainer` trains, `accuracy_and_loss` evaluates, `choose` picks the numerics that this machine is fastest in. Nothing
+here knows of searches, databases, Ray or files other than the kept speed figures.
+"""
+
+from nas.train.data import Dataset, Preprocess, Split
+from nas.train.evaluation import accuracy_and_loss
+from nas.train.numerics import Numerics, choose, keep_memory, set_threads, speed, summary
+from nas.train.trainer import Diverged, EpochResult, Trainer
+
+__all__ = [
+    "Dataset", "Diverged", "EpochResult", "Numerics", "Preprocess", "Split", "Trainer", "accuracy_and_loss", "choose",
+    "keep_memory", "set_threads", "speed", "summary",
+]
