@@ -8,8 +8,6 @@ restore are off: Ray holds no state that matters (their cost: DESIGN, section 5)
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import signal
 import tempfile
 import threading
@@ -17,15 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
-
-os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = str(10**9)
-os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
-os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
-os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = os.environ.get("TUNE_MAX_PENDING_TRIALS_PG", "auto")
 
 import ray
 from ray import tune
@@ -73,9 +62,6 @@ def _ray(cpus: float, address: str | None) -> Iterator[None]:
         if address is not None:
             ray.init(address=address, **quiet)
         else:
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
-            if os.environ["RAY_AUTH_MODE"] == "token":
-                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             ray.init(
                 num_cpus=max(1, round(cpus)), include_dashboard=False,
                 _node_ip_address="127.0.0.1", **quiet)
@@ -96,7 +82,6 @@ def _interrupts(driver: Driver) -> Iterator[threading.Event]:
         yield hit
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
 
     def stop(number: int, frame: Any) -> None:
         hit.set()

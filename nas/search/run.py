@@ -137,6 +137,9 @@ def _execute(driver: Driver, search: Search, workers: Workers, evaluate: Evaluat
     if search.executor == "local":
         run_local(driver, evaluate)
         return
+    from nas.search.ray_env import prepare_ray
+
+    prepare_ray(search.address)
     from nas.search.ray_tune import run_ray
 
     run_ray(driver, evaluate, workers.count, float(workers.threads), workers.gpus, search.address)

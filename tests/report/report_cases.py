@@ -20,14 +20,14 @@ AXES = ("stage1.depth", "stage2.depth", "stage3.depth", "width.first", "block", 
 YAML = "name: made_up\nnetwork:\n  stages: 3\n  cardinality: [1, 2, 4]\nobjectives: {accuracy: max, macs: min}\n"
 
 
-def made_up(count: int = 40, *, seed: int = 0, epochs: int = 8, **changes: Any) -> Results:
+def made_up(count: int = 40, *, seed: int = 0, length: int = 8, **changes: Any) -> Results:
     """A study of `count` random networks; squeeze-excitation helps, and nothing else but size does."""
     rng = np.random.default_rng(seed)
     rows, curves, architectures = [], [], {}
     for number in range(count):
         knobs, architecture = _network(rng)
         architectures[number] = architecture
-        row, curve = _trial(number, knobs, architecture, epochs, rng)
+        row, curve = _trial(number, knobs, architecture, length, rng)
         rows.append(row)
         curves += curve
     values: dict[str, Any] = {
@@ -60,13 +60,13 @@ def _network(rng: np.random.Generator) -> tuple[dict[str, Any], Architecture]:
 
 
 def _trial(
-    number: int, knobs: dict[str, Any], architecture: Architecture, epochs: int, rng: np.random.Generator,
+    number: int, knobs: dict[str, Any], architecture: Architecture, length: int, rng: np.random.Generator,
 ) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
     costs = cost(plan(architecture, SHAPE, 10))
     state = str(rng.choice(["COMPLETE", "PRUNED", "FAILED", "OUT_OF_MEMORY"], p=[0.6, 0.3, 0.07, 0.03]))
-    reached = epochs if state == "COMPLETE" else int(rng.integers(0, epochs // 2 + 1)) if state == "PRUNED" else 1
+    reached = length if state == "COMPLETE" else int(rng.integers(0, length // 2 + 1)) if state == "PRUNED" else 1
     top = 0.35 + 0.055 * np.log(costs.macs / 1e6) + 0.05 * (knobs["se_ratio"] > 0) + rng.normal(0, 0.008)
-    curve = [(number, e, 2.3 - 1.6 * e / epochs, 2.3 - 1.4 * e / epochs, top * (1 - 0.55 * np.exp(-0.5 * e)), 3.1)
+    curve = [(number, e, 2.3 - 1.6 * e / length, 2.3 - 1.4 * e / length, top * (1 - 0.55 * np.exp(-0.5 * e)), 3.1)
              for e in range(1, reached + 1)]
     reasons = {"PRUNED": f"below its like at epoch {reached}", "FAILED": "loss became NaN in epoch 1",
                "OUT_OF_MEMORY": "needs 9.1 GB, 8 GB are free"}

@@ -44,7 +44,8 @@ def test_network_file_systems_are_known(tmp_path: Path, path: str, kind: str | N
 def test_sqlite_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "network_mount", lambda path: mounts.Mount("/home", "nfs4"))
     line = refused(f"sqlite:///{tmp_path}/nas.db")
-    assert "network file system (nfs4 at /home)" in line and "--storage postgresql://" in line
+    assert "network file system (nfs4 at /home)" in line
+    assert "--storage postgresql://" in line
     assert not (tmp_path / "nas.db").exists()
 
 
@@ -53,7 +54,8 @@ def refused(url: str, create: bool = True) -> str:
     with pytest.raises(NasError) as caught:
         Ledger.open(url, create)
     line = str(caught.value)
-    assert "\n" not in line and line.isprintable()
+    assert "\n" not in line
+    assert line.isprintable()
     return line
 
 
@@ -192,6 +194,6 @@ def test_opening_a_current_database_is_light(tmp_path: Path) -> None:
     Ledger.open(f"{tmp_path}/nas.db").close()
     code = ("import sys; from nas.store import Ledger; Ledger.open(sys.argv[1]).close(); "
             "print([m for m in ('alembic', 'optuna', 'torch', 'ray', 'psycopg') if m in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code, f"{tmp_path}/nas.db"], capture_output=True, text=True, check=True,
-                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+    done = subprocess.run([sys.executable, "-c", code, f"{tmp_path}/nas.db"], capture_output=True, text=True,
+                          check=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
     assert done.stdout.strip() == "[]"

@@ -81,14 +81,17 @@ def test_a_study_as_optuna_sees_it(study: Ledger, projection: Projection) -> Non
     assert [trial.state for trial in trials] == [
         TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL, TrialState.WAITING,
         TrialState.RUNNING]
-    assert trials[0].values == [0.3, COST.macs] and all(trial.values is None for trial in trials[1:])
+    assert trials[0].values == [0.3, COST.macs]
+    assert all(trial.values is None for trial in trials[1:])
     assert trials[1].params == {"stage1.depth": 2, "alpha": 0.25, "gate": "none"}
     assert trials[1].distributions == AXES
     assert trials[1].intermediate_values == {1: 0.1, 2: 0.2, 3: 0.301}
     assert (trials[4].intermediate_values, trials[5].intermediate_values) == ({}, {1: 0.2})
     attrs = trials[2].user_attrs
-    assert attrs["reason"] == "because FAILED" and attrs["state"] == "FAILED"
-    assert attrs["architecture"] == network(2).line() and attrs["architecture_id"] == network(2).id
+    assert attrs["reason"] == "because FAILED"
+    assert attrs["state"] == "FAILED"
+    assert attrs["architecture"] == network(2).line()
+    assert attrs["architecture_id"] == network(2).id
     assert (attrs["params"], attrs["macs"], attrs["activations"]) == COST
     assert (attrs["epochs"], attrs["seconds"], attrs["reused"]) == (3, 6.0, False)
     assert [trial.number for trial in loaded.best_trials] == [0]
@@ -115,7 +118,8 @@ def test_it_follows_a_trial_and_can_be_repeated(study: Ledger, projection: Proje
             Projection(study, "s", OBJECTIVES, AXES).update(study.trials("s"), study.epochs("s"))
             [trial] = seen(study).trials
             assert (trial.state, trial.intermediate_values) == (state, curve)
-    assert trial.values == [0.6, COST.macs] and trial.user_attrs["epochs"] == 2
+    assert trial.values == [0.6, COST.macs]
+    assert trial.user_attrs["epochs"] == 2
 
 
 def test_catching_up_after_a_crash_at_any_point(study: Ledger, projection: Projection) -> None:
@@ -133,7 +137,8 @@ def test_catching_up_after_a_crash_at_any_point(study: Ledger, projection: Proje
     again.catch_up()
     trials = seen(study).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.PRUNED]
-    assert trials[1].intermediate_values == {1: 0.7} and trials[2].intermediate_values == {1: 0.3}
+    assert trials[1].intermediate_values == {1: 0.7}
+    assert trials[2].intermediate_values == {1: 0.3}
     show(projection, 1)
     study.finish_trial("s", 1, State.COMPLETE, "", epoch(2, 0.8))
     show(projection, 1)
@@ -152,7 +157,8 @@ def test_made_anew_it_is_the_same(study: Ledger, projection: Projection) -> None
     start(study, 4)
     show(projection, 3, 4)
     live = [plain(trial) for trial in seen(study).trials]
-    assert live[3]["_user_attrs"]["reused"] and live[3]["_values"] == live[0]["_values"]
+    assert live[3]["_user_attrs"]["reused"]
+    assert live[3]["_values"] == live[0]["_values"]
     Projection(study, "s", OBJECTIVES, AXES).rebuild()
     assert [plain(trial) for trial in seen(study).trials] == live
 
@@ -246,7 +252,8 @@ def test_it_is_silent(study: Ledger, projection: Projection, capfd: pytest.Captu
     caplog.set_level(logging.INFO)
     run(study, 0)
     projection.rebuild()
-    assert capfd.readouterr() == ("", "") and caplog.records == []
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 def test_our_migrations_and_optunas_live_together(study: Ledger, projection: Projection) -> None:
@@ -255,7 +262,9 @@ def test_our_migrations_and_optunas_live_together(study: Ledger, projection: Pro
     with study.reading() as connection:
         ours = connection.execute(sa.text("SELECT version_num FROM nas_alembic_version")).scalars().all()
         optunas = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars().all()
-    assert ours == ["1"] and len(optunas) == 1 and optunas != ours
+    assert ours == ["1"]
+    assert len(optunas) == 1
+    assert optunas != ours
 
 
 def _catch_up(url: str, barrier: Any, results: Any) -> None:

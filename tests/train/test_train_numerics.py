@@ -114,3 +114,8 @@ def test_threads_are_never_more_than_the_cores():
     assert numerics.set_threads(100_000) <= 100_000
     assert numerics.set_threads(0) == torch.get_num_threads() == 1
     numerics.set_threads(before)
+
+
+def test_keeping_memory_is_harmless_wherever_it_is_asked():
+    assert numerics.keep_memory() in (True, False)
+    assert torch.ones(1 << 20).sum() == 1 << 20
