@@ -54,14 +54,16 @@ class Tally:
 
 
 class Driver:
-    """One run of one study. `on_trial` is called with every trial that ends."""
+    """One run of one study. `on_epoch` is called with every epoch, `on_trial` with every trial that ends."""
 
     def __init__(
         self, study: Study, ledger: Ledger, facts: DataFacts, folder: Path, projection: Projection | None = None,
-        on_trial: Callable[[TrialRecord], None] | None = None, threads: int | None = None,
+        threads: int | None = None,
     ):
         self.study, self.ledger, self.facts, self.folder = study, ledger, facts, folder
-        self.projection, self.on_trial, self.threads = projection, on_trial or (lambda trial: None), threads
+        self.projection, self.threads = projection, threads
+        self.on_trial: Callable[[TrialRecord], None] = lambda trial: None
+        self.on_epoch: Callable[[TrialRecord, EpochRecord], None] = lambda trial, epoch: None
         self.rungs = rungs(study.search.early_stopping, study.recipe.epochs)
         self.trials = {trial.number: trial for trial in ledger.trials(study.name)}
         self.curves: dict[int, list[EpochRecord]] = ledger.epochs(study.name)
@@ -123,6 +125,7 @@ class Driver:
         epoch = EpochRecord(progress.epoch, progress.train_loss, progress.loss, progress.accuracy, progress.seconds)
         self.curves.setdefault(number, []).append(epoch)
         self._note_level(number, epoch)
+        self.on_epoch(self.trials[number], epoch)
         if progress.done:
             self._end(number, State.COMPLETE, "", epoch, progress)
             return False

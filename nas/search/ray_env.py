@@ -13,6 +13,7 @@ _SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),             # the database is the state
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",                 # Ctrl-C is the driver's
+    "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 

@@ -97,27 +97,44 @@ def _interrupts(driver: Driver) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+class _Handle:
+    """Holds the driver. Tune pickles what it is given, for a restore that is never used: nothing goes along."""
+
+    def __init__(self, driver: Driver | None = None):
+        self._driver = driver
+
+    def __call__(self) -> Driver:
+        assert self._driver is not None
+        return self._driver
+
+    def __reduce__(self) -> tuple[type[_Handle], tuple[()]]:
+        return _Handle, ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Handle:
+        return self
+
+
 class _Searcher(Searcher):  # type: ignore[misc]
     """Hands out the driver's jobs as Tune trials, no more at once than there are workers."""
 
     def __init__(self, driver: Driver, workers: int):
         super().__init__(metric="epoch", mode="max")
-        self.driver, self.workers = driver, workers
+        self.driver, self.workers = _Handle(driver), workers
         self.numbers: dict[str, int] = {}       # Tune's trial id -> ours, while it runs
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         if len(self.numbers) >= self.workers:
             return None
-        job = self.driver.next_job()
+        job = self.driver().next_job()
         if job is None:
-            return Searcher.FINISHED if self.driver.finished else None
+            return Searcher.FINISHED if self.driver().finished else None
         self.numbers[trial_id] = job.number
         return {"job": job.to_json()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         number = self.numbers.pop(trial_id, None)
         if error and number is not None:
-            self.driver.crashed(number, "see the log")
+            self.driver().crashed(number, "see the log")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the state."""
@@ -131,7 +148,7 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
 
     def __init__(self, driver: Driver, searcher: _Searcher):
         super().__init__()
-        self.driver, self.searcher = driver, searcher
+        self.driver, self.searcher = _Handle(driver), searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         number = self.searcher.numbers.get(trial.trial_id)
@@ -139,7 +156,7 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
             return str(TrialScheduler.STOP)
         values = {name: result.get(name) for name in _FIELDS}
         progress = Progress(**{**values, "done": result["finished"]})
-        return str(TrialScheduler.CONTINUE if self.driver.report(number, progress) else TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE if self.driver().report(number, progress) else TrialScheduler.STOP)
 
 
 class _DropWeights(tune.Callback):
@@ -153,13 +170,13 @@ class _Stopper(tune.Stopper):
     """Ends the experiment when the driver is ending."""
 
     def __init__(self, driver: Driver):
-        self.driver = driver
+        self.driver = _Handle(driver)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.driver.ending
+        return self.driver().ending
 
 
 class _Trainable(tune.Trainable):

@@ -19,7 +19,7 @@ from nas.search.driver import DataFacts, Driver
 from nas.search.local import run_local
 from nas.search.samplers import check_sampler, readable_distribution
 from nas.settings import Search
-from nas.store import Ledger, Projection, StudyRecord, TrialRecord
+from nas.store import EpochRecord, Ledger, Projection, StudyRecord, TrialRecord
 from nas.studies import HOME, StoredStudy, default_storage, write_spec
 from nas.study import Study
 from nas.units import human_seconds
@@ -36,6 +36,9 @@ class View(Protocol):
     def began(self, driver: Driver) -> None:
         """Training begins; the driver can be read from now on."""
 
+    def epoch(self, driver: Driver, trial: TrialRecord, epoch: EpochRecord) -> None:
+        """A trial has trained one more epoch."""
+
     def trial(self, driver: Driver, trial: TrialRecord) -> None:
         """A trial has ended."""
 
@@ -49,6 +52,8 @@ class Silent:
     def say(self, line: str) -> None: ...
 
     def began(self, driver: Driver) -> None: ...
+
+    def epoch(self, driver: Driver, trial: TrialRecord, epoch: EpochRecord) -> None: ...
 
     def trial(self, driver: Driver, trial: TrialRecord) -> None: ...
 
@@ -113,6 +118,7 @@ def _search(
     workers = workers_of(study.search, evaluate is None)
     driver = Driver(study, ledger, facts, folder, projection, threads=workers.threads)
     driver.on_trial = lambda trial: view.trial(driver, trial)
+    driver.on_epoch = lambda trial, epoch: view.epoch(driver, trial, epoch)
     interrupted = False
     try:
         if not driver.finished:

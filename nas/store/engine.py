@@ -61,6 +61,8 @@ def connect(url: URL, create: bool) -> Engine:
         engine = _engine(url)
         try:
             engine.connect().close()
+        except exc.ProgrammingError as error:       # of the driver: an option in the URL that it does not know
+            raise StoreError(f"cannot open {shown_url(url)}: {_reason(url, error)}") from None
         except BaseException:
             engine.dispose()
             raise
@@ -145,8 +147,9 @@ def _reason(url: URL, error: exc.SQLAlchemyError) -> str:
 
 def _secrets(url: URL) -> list[str]:
     values = [str(url.password)] if url.password else []
-    for value in url.query.values():
-        values += [value] if isinstance(value, str) else list(value)
+    for name, value in url.query.items():
+        if re.search("pass|secret|token|key", name, re.IGNORECASE):
+            values += [value] if isinstance(value, str) else list(value)
     spellings = {spelled for value in values for spelled in (value, quote(value, safe=""), quote_plus(value)) if value}
     return sorted(spellings, key=len, reverse=True)
 

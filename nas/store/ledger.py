@@ -166,13 +166,14 @@ class Ledger:
         with self._study(study) as (connection, study_id):
             writing.set_checkpoint(connection, study_id, number, None, None)
 
-    def put_back(self, study: str) -> list[TrialRecord]:
+    def put_back(self, study: str, numbers: Collection[int] | None = None) -> list[TrialRecord]:
         """The trials of a driver that died wait again, at the same points and without the epochs they had.
 
-        Returns all trials that wait, in order; only the one driver of the study may call it, before it starts any.
+        numbers: only these, those of a worker that died. Returns all of them that wait, in order. Only the one driver
+        of the study may call it.
         """
         with self._study(study) as (connection, study_id):
-            return reading.trials(connection, study_id, writing.put_back(connection, study_id))
+            return reading.trials(connection, study_id, writing.put_back(connection, study_id, numbers))
 
     def restart_trial(self, study: str, number: int) -> TrialRecord:
         """A waiting trial is RUNNING again; or finished and `reused`, where its result has come in meanwhile."""

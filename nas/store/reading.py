@@ -78,7 +78,7 @@ def studies(connection: Connection, name: str | None = None) -> list[StudyRecord
 def infeasible(connection: Connection, study_id: int) -> dict[str, int]:
     """Points that broke a constraint, by its name."""
     query = select(INFEASIBLE.c.name, INFEASIBLE.c.count).where(INFEASIBLE.c.study_id == study_id)
-    return dict(connection.execute(query.order_by(INFEASIBLE.c.name)).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(query.order_by(INFEASIBLE.c.name))}
 
 
 def _rows(connection: Connection, every: Any, some: Any, study_id: int, numbers: Collection[int] | None,

@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Enum, ForeignKey, Index, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, DateTime, Dialect, Double, Enum, ForeignKey, Index, MetaData, String, Table, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -56,6 +56,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JsonText,
         State: Enum(State, native_enum=False, length=16, create_constraint=False),
         str: Text,
+        float: Double,
     }
 
 

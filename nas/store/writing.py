@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -133,9 +133,11 @@ def set_checkpoint(connection: Connection, study_id: int, number: int, path: str
                                       "checkpoint": path, "checkpoint_sha256": sha256})
 
 
-def put_back(connection: Connection, study_id: int) -> list[int]:
-    """Running trials wait again, without the epochs they had. The numbers of all that wait."""
+def put_back(connection: Connection, study_id: int, numbers: Collection[int] | None) -> list[int]:
+    """Running trials, or those of `numbers`, wait again without the epochs they had. Which of them wait now."""
     mine = TRIAL.c.study_id == study_id
+    if numbers is not None:
+        mine &= TRIAL.c.number.in_(numbers)
     running = select(TRIAL.c.evaluation_id).where(mine, TRIAL.c.state == State.RUNNING)
     connection.execute(delete(EPOCH).where(EPOCH.c.evaluation_id.in_(running)))
     connection.execute(update(EVALUATION).where(EVALUATION.c.id.in_(running)).values(
@@ -227,7 +229,7 @@ def _add_trial(connection: Connection, study_id: int, number: int, point: Point,
 
 def _write_epoch(connection: Connection, evaluation_id: int, epoch: EpochRecord) -> None:
     values = {"train_loss": _number(epoch.train_loss), "loss": _number(epoch.loss),
-              "accuracy": _number(epoch.accuracy), "seconds": epoch.seconds}
+              "accuracy": _number(epoch.accuracy), "seconds": float(epoch.seconds)}
     row = {"of_evaluation": evaluation_id, "of_epoch": epoch.epoch}
     if connection.execute(_SET_EPOCH, {**row, **values}).rowcount == 0:
         connection.execute(_INSERT[EPOCH], {"evaluation_id": evaluation_id, "epoch": epoch.epoch, **values})
@@ -282,7 +284,7 @@ def _raced(connection: Connection) -> AbstractContextManager[Any]:
 
 def _number(value: float | None) -> float | None:
     """None for what is not a number: databases differ in what they make of it."""
-    return None if value is None or math.isnan(value) else value
+    return None if value is None or math.isnan(value) else float(value)
 
 
 def _now() -> datetime:

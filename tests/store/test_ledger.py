@@ -237,6 +237,18 @@ def test_a_driver_that_died(study: Ledger) -> None:
     assert [trial.number for trial in study.put_back("s")] == [2]
 
 
+def test_a_worker_that_died(study: Ledger) -> None:
+    for number in range(3):
+        start(study, number)
+        study.record_epoch("s", number, epoch(1))
+    waiting = twice(study, lambda: study.put_back("s", [1]))
+    assert [trial.number for trial in waiting] == [1]
+    assert [trial.number for trial in study.put_back("s", [2, 7])] == [2]
+    assert study.put_back("s", []) == []
+    assert [trial.state for trial in study.trials("s")] == [State.RUNNING, State.WAITING, State.WAITING]
+    assert list(study.epochs("s")) == [0]
+
+
 def test_checkpoints_come_and_go(study: Ledger) -> None:
     run(study, 0)
     twice(study, lambda: study.set_checkpoint("s", 0, "trials/0.safetensors", "cd" * 32))

@@ -1,0 +1,64 @@
+"""The entry point: runs a command, and turns what goes wrong into one line and an exit code.
+
+0: done. 2: something the user can mend, said in one line. 130: Ctrl-C. 1: a defect of ours; its traceback is in the
+log file that the line names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; its exit code."""
+    import click
+
+    from nas.cli import command
+    from nas.errors import NasError
+
+    try:
+        result = command().main(arguments, prog_name="nas", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except NasError as error:
+        print(f"nas: {error}", file=sys.stderr)
+        return 2
+    except click.ClickException as error:
+        print(f"nas: {error.format_message()}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("nas: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        path = _keep_traceback(arguments)
+        what = (str(error).splitlines() or [""])[0]
+        print(f"nas: unexpected {type(error).__name__}: {what}; the traceback is in {path}", file=sys.stderr)
+        return 1
+
+
+def _keep_traceback(arguments: list[str]) -> Path:
+    text = f"{time.strftime('%Y-%m-%d %H:%M:%S')} nas {' '.join(arguments)}\n{traceback.format_exc()}\n"
+    for folder in (Path("studies"), Path(tempfile.gettempdir())):
+        path = folder / "nas-errors.log"
+        with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
+            file.write(text)
+            return path
+    print(text, file=sys.stderr)
+    return Path("the lines above")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""What `nas bench` measures, as ratios or rates of one run on this machine.
+
+cost: points to exact costs. train: our trainer against a plain float32 loop of the same network. overhead: what a
+trial costs beside its training, through Ray, with a trial that does nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from nas.architecture import Architecture, Stage
+from nas.evaluation import Job, Progress
+
+Say = Callable[[str], None]
+Figures = dict[str, float]
+
+_SPACE = """
+name: bench
+network:
+  stages: 3
+  block: bottleneck
+  depth: {per_stage: {from: 1, to: 4}}
+  width: {per_stage: [16, 32, 48, 64, 96, 128]}
+  cardinality: [1, 2, 4, 8]
+  bottleneck_ratio: [0.25, 0.5, 1.0]
+  shortcut_depth: [3, 4]
+  residual_scaling: {from: 0.1, to: 1.0, log: true}
+  gate: [none, transform]
+  se_ratio: [0, 1/16, 1/4]
+limits: {macs: {to: 1G}}
+"""
+
+
+def bench_cost(say: Say, trials: int) -> Figures:
+    """Architectures a second on one core, from point to exact params, MACs and activations."""
+    from nas.study import study_from_text
+
+    space = study_from_text(_SPACE).space
+    rng = random.Random(0)
+    points = [space.sample(rng) for _ in range(20_000)]
+    rates = []
+    for start in range(0, len(points), 4000):
+        part = points[start:start + 4000]
+        started = time.perf_counter()
+        for point in part:
+            space.judge(point, (3, 32, 32), 10)
+        rates.append(len(part) / (time.perf_counter() - started))
+    say("from point to exact params, MACs and activations, points not seen before, five rounds")
+    return {"architectures_per_second": statistics.median(rates), "architectures_per_second_low": min(rates),
+            "architectures_per_second_high": max(rates)}
+
+
+def bench_train(say: Say, trials: int) -> Figures:
+    """Images a second of our trainer against a plain float32 loop of the same network, for five networks."""
+    from nas.model import build
+    from nas.plan import plan
+    from nas.train import choose, set_threads, summary
+    from nas.train.bench import train_throughput
+
+    threads = set_threads(1)
+    numerics = choose("auto", "auto", threads)
+    say(f"{numerics.device}: {summary(numerics, threads)}")
+    shape = (3, 16, 16)
+    networks = {name: (lambda a=a: build(plan(a, shape, 10), seed=0)) for name, a in _NETWORKS.items()}  # type: ignore[misc]
+    found = train_throughput(networks, numerics, channels=3, resolution=16, classes=10, batch_size=64)
+    figures: Figures = {}
+    for name, throughput in found.items():
+        figures |= throughput.figures(name)
+    return figures
+
+
+def _network(block: str, cardinality: int = 1, ratio: float = 0.5, se: float = 0.0, depth: int = 1) -> Architecture:
+    spans = 2 if block == "basic" else 3
+    stages = tuple(Stage(depth, width, block=block, bottleneck_ratio=ratio, cardinality=cardinality,
+                         shortcut_depth=spans, se_ratio=se) for width in (32, 64, 128))
+    return Architecture(stages)
+
+
+_NETWORKS = {
+    "basic": _network("basic"),
+    "basic_deep": _network("basic", depth=2),
+    "grouped_8": _network("bottleneck", 8, 1.0),
+    "grouped_16": _network("bottleneck", 16, 1.0, depth=2),
+    "grouped_4_se": _network("bottleneck", 4, 1.0, se=0.25),
+}
+
+
+def nothing(job: Job) -> Iterator[Progress]:
+    """An evaluator that does nothing: one epoch, an accuracy made up from the job's number."""
+    accuracy = 0.5 + 0.4 * random.Random(job.number).random()
+    yield Progress(1, 1.0, 1.0, accuracy, 0.0, done=True, device="nothing")
+
+
+def bench_overhead(say: Say, trials: int) -> Figures:
+    """Seconds a trial that are not training, through Ray, after start-up, and whether they grow."""
+    from nas.search.driver import Driver
+    from nas.search.run import Silent, run
+    from nas.store import EpochRecord, TrialRecord
+    from nas.study import study_from_text
+
+    ends: list[float] = []
+
+    class Clock(Silent):
+        def trial(self, driver: Driver, trial: TrialRecord) -> None:
+            ends.append(time.perf_counter())
+
+        def epoch(self, driver: Driver, trial: TrialRecord, epoch: EpochRecord) -> None: ...
+
+    study = study_from_text(_SPACE + "recipe: {epochs: 1}\nsearch: {workers: 2, sampler: random}\n"
+                            f"budget: {{trials: {trials}}}\n")
+    with tempfile.TemporaryDirectory(prefix="nas-bench-") as folder:
+        run(study, home=Path(folder), view=Clock(), evaluate=nothing)
+    gaps = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    quarter = max(1, len(gaps) // 4)
+    first, last = statistics.mean(gaps[:quarter]), statistics.mean(gaps[-quarter:])
+    say(f"{trials} trials of one epoch that do nothing, on two Ray workers, random sampler, SQLite")
+    return {"seconds_per_trial": statistics.mean(gaps), "seconds_per_trial_first_quarter": first,
+            "seconds_per_trial_last_quarter": last, "growth": last / first}
+
+
+BENCHMARKS: dict[str, Callable[[Say, int], Figures]] = {
+    "cost": bench_cost, "train": bench_train, "overhead": bench_overhead,
+}

@@ -1,0 +1,37 @@
+"""The command line: a thin skin over the rooms below. Each command imports what it needs when it runs.
+
+`nas --help` must answer at once: nothing heavy may be imported here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from nas.cli import look, search, tools
+
+if TYPE_CHECKING:
+    import click
+
+app = typer.Typer(
+    name="nas", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    help="Find residual networks: from a YAML search space to a trained, exported Pareto front.",
+    epilog="Start with: nas run search_spaces/resnext.yaml",
+)
+SEARCH, RESULTS, TOOLS = "Search", "Look at results", "Tools"
+
+app.command("run", rich_help_panel=SEARCH)(search.run)
+app.command("inspect", rich_help_panel=SEARCH)(look.inspect)
+app.command("train", rich_help_panel=SEARCH)(search.train)
+app.command("status", rich_help_panel=RESULTS)(look.status)
+app.command("report", rich_help_panel=RESULTS)(look.report)
+app.command("export", rich_help_panel=RESULTS)(look.export)
+app.command("dashboard", rich_help_panel=RESULTS)(look.dashboard)
+app.command("bench", rich_help_panel=TOOLS)(tools.bench)
+app.command("schema", rich_help_panel=TOOLS)(tools.schema)
+
+
+def command() -> click.Command:
+    """The whole command line as one click command."""
+    return typer.main.get_command(app)

@@ -1,0 +1,141 @@
+"""Commands that look: at a space before a search (`inspect`), at studies after one (`status`, `report`, `export`,
+`dashboard`). None of them imports Ray; only `export` needs torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.options import DataOption, Json, Set, Storage, console, overrides, print_json
+
+if TYPE_CHECKING:
+    from nas.studies import StoredStudy
+
+Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of the study; may be left out where there is one.")]
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="A search space, a study or an architecture.")],
+    data: DataOption = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="How far it would go, e.g. 30m.")] = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Look at a space before spending anything: points, feasible share, costs, conflicts, time.
+
+    Example: nas inspect search_spaces/resnext.yaml --data cifar10 --budget 2h
+    """
+    from nas.inspection import inspect_study
+    from nas.study import load_study
+
+    study = load_study(path, overrides({"data.source": data, "budget.time": budget}, set_))
+    out = console(json)
+    found = inspect_study(study, lambda line: out.print(line, markup=False))
+    if json:
+        print_json(found.to_dict())
+    else:
+        for line in found.lines():
+            out.print(line, markup=False)
+
+
+def status(name: Name = None, storage: Storage = None, json: Json = False) -> None:
+    """How studies stand: trials by state, the best accuracy, time spent.
+
+    Example: nas status resnext
+    """
+    from nas.report import terminal_front
+    from nas.studies import open_study, study_names
+
+    out = console(json)
+    names = study_names(storage) if name is None else [name]
+    found = [_standing(open_study(one, storage)) for one in names]
+    if json:
+        print_json({"studies": found} if name is None else found[0])
+        return
+    if not found:
+        out.print("no study yet: start one with nas run search_spaces/resnext.yaml")
+    for one in found:
+        states = ", ".join(f"{count} {state.lower()}" for state, count in one["states"].items()) or "no trials"
+        best = f"best accuracy {one['best_accuracy']:.4f}" if one["best_accuracy"] is not None else "nothing complete"
+        out.print(f"{one['name']}: {states}; {one['front_size']} on the front, {best}; {one['time']} spent", markup=False)
+    if name is not None and found:
+        terminal_front(open_study(name, storage).results, out)
+
+
+def _standing(stored: StoredStudy) -> dict[str, Any]:
+    from nas.units import human_seconds
+
+    trials = stored.trials()
+    complete = trials[trials["state"] == "COMPLETE"]
+    return {
+        "name": stored.name, "states": {str(s): int(n) for s, n in trials["state"].value_counts().items()},
+        "front_size": len(stored.front()), "best_accuracy": float(complete["accuracy"].max()) if len(complete) else None,
+        "reused": int(trials["reused"].fillna(False).astype(bool).sum()), "infeasible": stored.results.infeasible,
+        "seconds": stored.results.seconds_spent, "time": human_seconds(stored.results.seconds_spent),
+    }
+
+
+def report(
+    name: Name = None,
+    output: Annotated[Path | None, typer.Option("--output", help="Folder; default: studies/NAME.")] = None,
+    storage: Storage = None,
+    json: Json = False,
+) -> None:
+    """Write the report: one self-contained HTML file, and front.csv.
+
+    Example: nas report resnext --output /tmp/report
+    """
+    from nas.studies import open_study
+
+    path = open_study(name, storage).write_report(output)
+    if json:
+        print_json({"report": str(path), "front_csv": str(path.with_name("front.csv"))})
+    else:
+        console().print(f"{path}\n{path.with_name('front.csv')}", markup=False)
+
+
+def export(
+    name: Name = None,
+    best: Annotated[bool, typer.Option("--best", help="The most accurate network (the default).")] = False,
+    knee: Annotated[bool, typer.Option("--knee", help="The network at the knee of the front.")] = False,
+    trial: Annotated[int | None, typer.Option(min=0, help="The network of one trial.")] = None,
+    front: Annotated[bool, typer.Option("--front", help="Every network of the front.")] = False,
+    storage: Storage = None,
+    json: Json = False,
+) -> None:
+    """Export networks as folders that load without nas, each checked against the database.
+
+    Example: nas export resnext --knee
+    """
+    from nas.errors import NasError
+    from nas.export import choose
+    from nas.export import export as export_trial
+    from nas.studies import open_study
+
+    asked = [which for which, given in (("best", best), ("knee", knee), ("front", front)) if given]
+    if len(asked) + (trial is not None) > 1:
+        raise NasError("--best, --knee, --trial and --front exclude each other; give one")
+    stored = open_study(name, storage)
+    folders = [export_trial(stored, number) for number in choose(stored, trial if trial is not None else (asked or ["best"])[0])]
+    if json:
+        print_json({"folders": [str(folder) for folder in folders]})
+    else:
+        for folder in folders:
+            console().print(f"{folder}", markup=False)
+
+
+def dashboard(
+    storage: Storage = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
+) -> None:
+    """Serve the Optuna dashboard of the database on 127.0.0.1.
+
+    Example: nas dashboard --port 8081
+    """
+    from nas.serve import serve_dashboard
+
+    serve_dashboard(storage, port, lambda url: console().print(f"Optuna dashboard at {url} (Ctrl-C ends it)", markup=False))
+

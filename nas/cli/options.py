@@ -1,0 +1,50 @@
+"""Options that several commands share, and how results are printed: for people, or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Set = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="Set any field, e.g. data.resolution=16. Can be given again.")]
+Storage = Annotated[str | None, typer.Option(metavar="URL", help="Database; default: studies/nas.db.")]
+DataOption = Annotated[str | None, typer.Option("--data", metavar="NAME|PATH", help=(
+    "digits, cifar10, cifar100, mnist, fashion_mnist, or a folder or archive of images by class."))]
+
+
+def console(json_wanted: bool = False) -> Console:
+    """Where people read: standard output, or standard error beside JSON."""
+    from rich.console import Console
+
+    return Console(stderr=json_wanted, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """`values` as one JSON object on standard output; what is not a number is null."""
+    sys.stdout.write(json.dumps(_plain(values), indent=2, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if hasattr(value, "item"):
+        return _plain(value.item())
+    return None if str(value) in {"NaT", "<NA>"} else str(value)
+
+
+def overrides(pairs: dict[str, Any], given: list[str] | None) -> list[str]:
+    """`KEY=VALUE` for each option that was given, then what `--set` says."""
+    return [f"{key}={json.dumps(value)}" for key, value in pairs.items() if value is not None] + list(given or [])

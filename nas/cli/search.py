@@ -1,0 +1,145 @@
+"""`nas run` and `nas train`: start a search, or one training, and show how it goes."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.cli.options import DataOption, Json, Set, Storage, console, overrides, print_json
+
+if TYPE_CHECKING:
+    from nas.search.run import Outcome
+    from nas.study import Study
+
+
+class Executor(StrEnum):
+    """Who runs the trials."""
+
+    ray = "ray"
+    local = "local"
+
+
+def run(
+    path: Annotated[Path, typer.Argument(metavar="SPACE.yaml|STUDY.yaml", help="A search space or a study.")],
+    data: DataOption = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all; infeasible points are free.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Search time in all, e.g. 30m.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at once; default: fits the machine.")] = None,
+    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="Share of a GPU a trial takes.")] = None,
+    storage: Storage = None,
+    name: Annotated[str | None, typer.Option(help="Of the study; default: the space's.")] = None,
+    executor: Annotated[Executor | None, typer.Option(help="ray, or local: in this process.")] = None,
+    address: Annotated[str | None, typer.Option(metavar="RAY_ADDRESS", help="Of a running Ray cluster.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="random, tpe, nsga2, nsga3, gp, cmaes, qmc, grid.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of sampling and training.")] = None,
+    set_: Set = None,
+    json: Json = False,
+) -> int:
+    """Search a space: train points of it, keep the Pareto front. Run again to go on.
+
+    Example: nas run search_spaces/resnext.yaml --data cifar10 --budget 12h --workers 8
+    """
+    from nas.study import load_study
+
+    study = load_study(path, overrides({
+        "data.source": data, "budget.trials": trials, "budget.time": budget, "search.workers": workers,
+        "search.gpus_per_trial": gpus_per_trial, "search.executor": executor.value if executor else None,
+        "search.address": address, "search.sampler": sampler, "seed": seed, "name": name,
+    }, set_))
+    again = " ".join(["nas", *sys.argv[1:]]) if sys.argv[0].endswith("nas") else f"nas run {path}"
+    return _searched(study, storage, json, again)
+
+
+def train(
+    path: Annotated[Path, typer.Argument(metavar="ARCHITECTURE.yaml", help="A space without choices: one network.")],
+    data: DataOption = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of training.")] = None,
+    storage: Storage = None,
+    name: Annotated[str | None, typer.Option(help="Of the study that keeps it; default: train-NAME.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of initialisation and training.")] = None,
+    set_: Set = None,
+    json: Json = False,
+) -> int:
+    """Train one network with the same trainer, one-cycle unless the file says otherwise, and export it.
+
+    Example: nas train studies/resnext/export/trial-7/architecture.yaml --data cifar10 --epochs 100
+    """
+    from nas.errors import NasError
+    from nas.study import load_study
+    from nas.yamlfile import read
+
+    written = read(path).values
+    recipe = written.get("recipe")
+    schedule = None if isinstance(recipe, dict) and "schedule" in recipe else "one_cycle"
+    title = written.get("name", path.stem)
+    study = load_study(path, overrides({
+        "data.source": data, "recipe.schedule": schedule, "recipe.epochs": epochs, "seed": seed,
+        "name": name or f"train-{title}", "budget": {"trials": 1}, "search.executor": "local",
+        "search.sampler": "random", "search.early_stopping": "none",
+    }, set_))
+    if study.space.axes:
+        names = ", ".join(axis.name for axis in study.space.axes[:4])
+        raise NasError(f"{path}: is a space of several networks ({names}); fix them with --set, or search it: nas run")
+    code = _searched(study, storage, json, f"nas train {path}", export=True)
+    return code
+
+
+def _searched(study: Study, storage: str | None, json: bool, again: str, export: bool = False) -> int:
+    from nas.cli.view import view_of
+    from nas.logs import log_to
+    from nas.search.run import run as run_study
+    from nas.studies import HOME
+
+    out = console(json)
+    with log_to(HOME / study.name):
+        outcome = run_study(study, storage, view=view_of(out, epochs=export))
+    written = [f"report    {outcome.stored.folder / 'report.html'}", f"study     {outcome.stored.folder / 'study.yaml'}"]
+    if export and not outcome.interrupted and len(outcome.stored.front()):
+        from nas.export import export as export_trial
+
+        written.append(f"export    {export_trial(outcome.stored, 0)}")
+    if json:
+        print_json(_summary(outcome))
+    else:
+        _print_outcome(outcome, written, again)
+    return 130 if outcome.interrupted else 0
+
+
+def _summary(outcome: Outcome) -> dict[str, object]:
+    stored = outcome.stored
+    states = {str(state): int(count) for state, count in stored.trials()["state"].value_counts().items()}
+    front = stored.front()[["number", "accuracy", "macs", "params", "activations", "architecture"]]
+    return {
+        "study": stored.name, "new_trials": outcome.new_trials, "states": states, "interrupted": outcome.interrupted,
+        "waiting": outcome.waiting, "infeasible": stored.results.infeasible, "front": front.to_dict("records"),
+        "report": str(stored.folder / "report.html"), "database": _without_password(stored.storage),
+    }
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy import make_url
+
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
+    from nas.report import terminal_front
+
+    out, stored = console(), outcome.stored
+    out.print()
+    terminal_front(stored.results, out)
+    out.print()
+    if outcome.new_trials == 0 and not outcome.interrupted:
+        out.print(f"nothing new to train: the budget of {len(stored.records)} trials is spent; raise --trials or --budget")
+    if outcome.exhausted:
+        out.print("the space is exhausted: every feasible network of it has been tried")
+    for line in written:
+        out.print(line, markup=False)
+    out.print(f"look      nas dashboard; nas export {stored.name} --best", markup=False)
+    if outcome.interrupted or outcome.waiting:
+        what = f"{outcome.waiting} trials wait" if outcome.waiting else "nothing is lost"
+        out.print(f"stopped   {what}; go on with: {again}", markup=False)
