@@ -22,10 +22,12 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; its exit code."""
-    import click
+    import typer
 
     from nas.cli import command
     from nas.errors import NasError
+
+    usage_error: type[Exception] = typer.BadParameter.mro()[2]      # ClickException, wherever typer keeps click
 
     try:
         result = command().main(arguments, prog_name="nas", standalone_mode=False)
@@ -33,10 +35,12 @@ def run(arguments: list[str]) -> int:
     except NasError as error:
         print(f"nas: {error}", file=sys.stderr)
         return 2
-    except click.ClickException as error:
-        print(f"nas: {error.format_message()}", file=sys.stderr)
+    except usage_error as error:
+        print(f"nas: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except (KeyboardInterrupt, typer.Abort):
         print("nas: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -6,6 +6,7 @@ trial costs beside its training, through Ray, with a trial that does nothing.
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 import tempfile
@@ -66,7 +67,7 @@ def bench_train(say: Say, trials: int) -> Figures:
     numerics = choose("auto", "auto", threads)
     say(f"{numerics.device}: {summary(numerics, threads)}")
     shape = (3, 16, 16)
-    networks = {name: (lambda a=a: build(plan(a, shape, 10), seed=0)) for name, a in _NETWORKS.items()}  # type: ignore[misc]
+    networks = {name: (lambda a=a: build(plan(a, shape, 10), seed=0)) for name, a in _NETWORKS.items()}
     found = train_throughput(networks, numerics, channels=3, resolution=16, classes=10, batch_size=64)
     figures: Figures = {}
     for name, throughput in found.items():
@@ -115,7 +116,7 @@ def bench_overhead(say: Say, trials: int) -> Figures:
                             f"budget: {{trials: {trials}}}\n")
     with tempfile.TemporaryDirectory(prefix="nas-bench-") as folder:
         run(study, home=Path(folder), view=Clock(), evaluate=nothing)
-    gaps = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(ends)]
     quarter = max(1, len(gaps) // 4)
     first, last = statistics.mean(gaps[:quarter]), statistics.mean(gaps[-quarter:])
     say(f"{trials} trials of one epoch that do nothing, on two Ray workers, random sampler, SQLite")

@@ -86,7 +86,8 @@ def never_legal(space: SearchSpace) -> list[tuple[Any, ...]]:
 def extremes(space: SearchSpace, shape: Shape, classes: int, draws: int = 64) -> Extremes | None:
     """The smallest and largest legal networks by MACs, limits aside: from random draws, then axis by axis."""
     rng = random.Random(0)
-    found = [(p, j.cost) for p, j in _legal(space, shape, classes, (space.sample(rng) for _ in range(draws * 8)))]
+    points = (space.sample(rng) for _ in range(draws * 8))
+    found = [(p, j.cost) for p, j in _legal(space, shape, classes, points) if j.cost is not None]
     if not found:
         return None
     by_macs = sorted(found, key=lambda item: item[1].macs)

@@ -36,7 +36,7 @@ def non_dominated(values: Values, directions: Sequence[str]) -> list[int]:
 
     Of exact duplicates the first stands for all. A point with a NaN is never among them.
     """
-    import moocore  # type: ignore[import-untyped]
+    import moocore
     import numpy as np
 
     points = _minimised(values, directions)

@@ -33,7 +33,7 @@ class Inspection:
     trial_seconds: float | None     # of a trial of median cost, early stopping counted in
 
     def to_dict(self) -> dict[str, Any]:
-        """For --json. `params`, `macs` and `activations` are the network's where there is one, else min, median, max."""
+        """For --json. `params`, `macs` and `activations` are the network's where it is one, else min, median, max."""
         names = ("smallest", "largest")
         ends = dict(zip(names, self.extremes, strict=True)) if self.extremes else {}
         return {
@@ -145,5 +145,6 @@ def _histogram(values: Sequence[int]) -> list[str]:
     for value in values:
         counts[min(_BINS - 1, int((math.log(value) - low) / (high - low) * _BINS))] += 1
     longest = max(counts)
-    return [f"  {human_count(edges[i]):>7} to {human_count(edges[i + 1]):<7} {'█' * math.ceil(_BAR * n / longest):<{_BAR}} {n}"
-            for i, n in enumerate(counts)]
+    bars = ["█" * math.ceil(_BAR * count / longest) for count in counts]
+    return [f"  {human_count(edges[i]):>7} to {human_count(edges[i + 1]):<7} {bars[i]:<{_BAR}} {count}"
+            for i, count in enumerate(counts)]

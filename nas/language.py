@@ -1,4 +1,4 @@
-"""How a search space is written: the `network`, `rules` and `limits` sections of a YAML file, read into a `SearchSpace`.
+"""How a search space is written: the `network`, `rules` and `limits` of a YAML file, read into a `SearchSpace`.
 
 Four forms and nothing else: a bare value is fixed; a list is a choice; `{from: 1, to: 4}` (with `step` or `log`) is a
 range; any of them goes under `per_stage:` (each stage its own) or `first:` with `growth:` (tied). Mistakes are
@@ -225,7 +225,8 @@ class _Reader:
         found: list[Rule] = []
         for index, item in enumerate(raw):
             place: _Place = ("rules", index)
-            if not isinstance(item, dict) or not all(isinstance(item.get(k), dict) and item[k] for k in ("when", "set")):
+            whole = isinstance(item, dict) and all(isinstance(item.get(k), dict) and item[k] for k in ("when", "set"))
+            if not whole:
                 self._problem(place, "must have when: {knob: value} and set: {knob: value}",
                               "write '- when: {gate: highway}' and 'set: {residual_scaling: 1.0}' under it")
                 continue

@@ -98,8 +98,8 @@ class StoredStudy:
         epochs = pd.DataFrame(curves, columns=list(EPOCH_COLUMNS))
         devices = sorted({record.device for record in self.records.values() if record.device})
         return Results(
-            self.name, self.study.spec(), yaml_text(self.study.spec()), list(self.study.objectives), trials, axes, epochs,
-            {n: record.architecture for n, record in self.records.items()}, self.shape, self.info.classes,
+            self.name, self.study.spec(), yaml_text(self.study.spec()), list(self.study.objectives), trials, axes,
+            epochs, {n: record.architecture for n, record in self.records.items()}, self.shape, self.info.classes,
             self._read["infeasible"], self._read["seconds"], _data_line(self.info),
             f"{platform.node()}: {', '.join(devices) or 'nothing trained'}")
 

@@ -64,7 +64,8 @@ class Study:
 
     def changes(self, spec: Mapping[str, Any]) -> list[str]:
         """What must not change within a study but differs from `spec`, a line each: `field: was -> is`."""
-        mine, found = self.spec(), []
+        mine = self.spec()
+        found: list[str] = []
         for key in FIXED:
             _differences(key, spec.get(key), mine.get(key), found)
         return found
@@ -115,7 +116,8 @@ def _study(document: Document, stem: str) -> Study:
     if not isinstance(about, str):
         problems.append(document.problem(("about",), "must be text", "write about: > and sentences under it", about))
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        problems.append(document.problem(("seed",), "must be a whole number from 0 to 4294967295", "write seed: 0", seed))
+        rule = "must be a whole number from 0 to 4294967295"
+        problems.append(document.problem(("seed",), rule, "write seed: 0", seed))
     if space is not None and not problems:
         problems += [document.problem(("network", *place), *words) for place, *words in never_legal(space)]
     if problems or space is None:

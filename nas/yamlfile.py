@@ -145,6 +145,7 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, SequenceNode):
             return [self.value(child, (*path, index)) for index, child in enumerate(node.value)]
+        assert isinstance(node, ScalarNode)
         return _scalar(node)
 
     def _mapping(self, node: MappingNode, path: Path_) -> dict[Any, Any]:
@@ -179,10 +180,10 @@ def _kind_of(text: str) -> str:
     return "float" if _FLOAT.fullmatch(text) or re.fullmatch(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", text) else "str"
 
 
-def _scalar(node: Node) -> Any:
+def _scalar(node: ScalarNode) -> Any:
     """A scalar by the core schema of YAML 1.2: 1e-3 is a number, `on` and `no` are words."""
     text: str = node.value
-    if node.style in {"'", '"', "|", ">"}:
+    if getattr(node, "style", None) in {"'", '"', "|", ">"}:
         return text
     kind = _kind_of(text)
     if kind == "bool":

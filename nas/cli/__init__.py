@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 
 from nas.cli import look, search, tools
-
-if TYPE_CHECKING:
-    import click
 
 app = typer.Typer(
     name="nas", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -32,6 +29,6 @@ app.command("bench", rich_help_panel=TOOLS)(tools.bench)
 app.command("schema", rich_help_panel=TOOLS)(tools.schema)
 
 
-def command() -> click.Command:
+def command() -> Any:
     """The whole command line as one click command."""
     return typer.main.get_command(app)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -60,7 +60,8 @@ def status(name: Name = None, storage: Storage = None, json: Json = False) -> No
     for one in found:
         states = ", ".join(f"{count} {state.lower()}" for state, count in one["states"].items()) or "no trials"
         best = f"best accuracy {one['best_accuracy']:.4f}" if one["best_accuracy"] is not None else "nothing complete"
-        out.print(f"{one['name']}: {states}; {one['front_size']} on the front, {best}; {one['time']} spent", markup=False)
+        line = f"{one['name']}: {states}; {one['front_size']} on the front, {best}; {one['time']} spent"
+        out.print(line, markup=False)
     if name is not None and found:
         terminal_front(open_study(name, storage).results, out)
 
@@ -70,9 +71,10 @@ def _standing(stored: StoredStudy) -> dict[str, Any]:
 
     trials = stored.trials()
     complete = trials[trials["state"] == "COMPLETE"]
+    best = float(complete["accuracy"].max()) if len(complete) else None
     return {
         "name": stored.name, "states": {str(s): int(n) for s, n in trials["state"].value_counts().items()},
-        "front_size": len(stored.front()), "best_accuracy": float(complete["accuracy"].max()) if len(complete) else None,
+        "front_size": len(stored.front()), "best_accuracy": best,
         "reused": int(trials["reused"].fillna(False).astype(bool).sum()), "infeasible": stored.results.infeasible,
         "seconds": stored.results.seconds_spent, "time": human_seconds(stored.results.seconds_spent),
     }
@@ -115,11 +117,12 @@ def export(
     from nas.export import export as export_trial
     from nas.studies import open_study
 
-    asked = [which for which, given in (("best", best), ("knee", knee), ("front", front)) if given]
-    if len(asked) + (trial is not None) > 1:
+    if best + knee + front + (trial is not None) > 1:
         raise NasError("--best, --knee, --trial and --front exclude each other; give one")
+    which: Literal["best", "knee", "front"] = "knee" if knee else "front" if front else "best"
     stored = open_study(name, storage)
-    folders = [export_trial(stored, number) for number in choose(stored, trial if trial is not None else (asked or ["best"])[0])]
+    chosen = choose(stored, trial if trial is not None else which)
+    folders = [export_trial(stored, number) for number in chosen]
     if json:
         print_json({"folders": [str(folder) for folder in folders]})
     else:
@@ -137,5 +140,6 @@ def dashboard(
     """
     from nas.serve import serve_dashboard
 
-    serve_dashboard(storage, port, lambda url: console().print(f"Optuna dashboard at {url} (Ctrl-C ends it)", markup=False))
+    out = console()
+    serve_dashboard(storage, port, lambda url: out.print(f"Optuna dashboard at {url} (Ctrl-C ends it)", markup=False))
 

@@ -84,8 +84,7 @@ def train(
     if study.space.axes:
         names = ", ".join(axis.name for axis in study.space.axes[:4])
         raise NasError(f"{path}: is a space of several networks ({names}); fix them with --set, or search it: nas run")
-    code = _searched(study, storage, json, f"nas train {path}", export=True)
-    return code
+    return _searched(study, storage, json, f"nas train {path}", export=True)
 
 
 def _searched(study: Study, storage: str | None, json: bool, again: str, export: bool = False) -> int:
@@ -97,7 +96,8 @@ def _searched(study: Study, storage: str | None, json: bool, again: str, export:
     out = console(json)
     with log_to(HOME / study.name):
         outcome = run_study(study, storage, view=view_of(out, epochs=export))
-    written = [f"report    {outcome.stored.folder / 'report.html'}", f"study     {outcome.stored.folder / 'study.yaml'}"]
+    folder = outcome.stored.folder
+    written = [f"report    {folder / 'report.html'}", f"study     {folder / 'study.yaml'}"]
     if export and not outcome.interrupted and len(outcome.stored.front()):
         from nas.export import export as export_trial
 
@@ -134,7 +134,8 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     terminal_front(stored.results, out)
     out.print()
     if outcome.new_trials == 0 and not outcome.interrupted:
-        out.print(f"nothing new to train: the budget of {len(stored.records)} trials is spent; raise --trials or --budget")
+        spent = f"the budget is spent ({len(stored.records)} trials)"
+        out.print(f"nothing new to train: {spent}; raise --trials or --budget to go on")
     if outcome.exhausted:
         out.print("the space is exhausted: every feasible network of it has been tried")
     for line in written:

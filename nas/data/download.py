@@ -74,7 +74,7 @@ def addresses(source: str, remote: Remote) -> list[str]:
 
 def download(url: str, remote: Remote, folder: Path) -> str | None:
     """Download to `folder`; None if that went well, else why not. pooch renames only what has the SHA-256."""
-    import pooch  # type: ignore[import-untyped]  # slow to import, rarely needed
+    import pooch  # slow to import, rarely needed
     import requests
 
     pooch.get_logger().setLevel("ERROR")

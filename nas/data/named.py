@@ -80,7 +80,7 @@ def fitted(image: Pixels, resolution: int, channels: int) -> Pixels:
 
 def digits(_: Files) -> Parts:
     """scikit-learn's 1,797 digits of 8x8, its 0..16 spread over 0..255; a fifth is held out as test part."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # slow to import
+    from sklearn.datasets import load_digits  # slow to import
 
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]

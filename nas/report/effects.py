@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from nas.report.results import Results
@@ -161,8 +161,8 @@ def _encoded(trials: pd.DataFrame, axes: list[str]) -> NDArray[np.float64]:
 
 def _held_out(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[dict[int, list[float]], float]:
     """By column, the drops of held-out R² for each fold and shuffle; and R² without shuffling."""
-    from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
-    from sklearn.model_selection import KFold  # type: ignore[import-untyped]
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.model_selection import KFold
 
     generator = np.random.default_rng(0)
     drops: dict[int, list[float]] = {column: [] for column in range(x.shape[1])}

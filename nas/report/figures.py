@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 
 from nas.front import hypervolume, non_dominated
 from nas.report.results import COSTS, Results, column, empty_text, front, knee_number, values
@@ -141,7 +141,7 @@ def _other_curves(made: go.Figure, epochs: pd.DataFrame) -> None:
 
 def _shades(costs: dict[int, float]) -> dict[int, str]:
     """A colour for each trial by its cost, from green over blue to vermilion: distinct to the colour-blind."""
-    from plotly.colors import sample_colorscale  # type: ignore[import-untyped]
+    from plotly.colors import sample_colorscale
 
     logs = {number: math.log(cost if cost > 0 else 1e-12) for number, cost in costs.items()}
     low, high = min(logs.values(), default=0.0), max(logs.values(), default=0.0)

@@ -37,7 +37,7 @@ def write_report(results: Results, folder: Path) -> Path:
 
 def html(results: Results) -> str:
     """The whole page."""
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+    from plotly.offline import get_plotlyjs
 
     scripts = [_closed(get_plotlyjs()), _closed("\n".join(source(name) for name in SCRIPTS))]
     policy = (

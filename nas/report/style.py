@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go  # type: ignore[import-untyped]
+import plotly.graph_objects as go
 
 BLUE, VERMILION, GREEN, GREY = "#2f86c9", "#d55e00", "#009e73", "#8a8f98"       # after Okabe and Ito
 GRID = "rgba(138, 143, 152, 0.25)"

@@ -178,7 +178,8 @@ class Driver:
 
     def running(self) -> list[tuple[TrialRecord, EpochRecord | None]]:
         """The trials in training, with the last epoch of each."""
-        return [(self.trials[n], (self.curves.get(n) or [None])[-1]) for n in sorted(self._running)]
+        numbers = sorted(self._running)
+        return [(self.trials[n], self.curves[n][-1] if self.curves.get(n) else None) for n in numbers]
 
     def close(self) -> None:
         """Put back what still runs, charge the time, and bring the projection up to date."""
@@ -339,11 +340,10 @@ class Driver:
 
     def _put_back(self) -> list[TrialRecord]:
         back = self.ledger.put_back(self.study.name)
-        waiting = [t for t in self.trials.values() if t.state is State.WAITING and t.number not in {b.number for b in back}]
         for trial in back:
             self.trials[trial.number] = trial
             self.curves.pop(trial.number, None)
-        return sorted([*back, *waiting], key=lambda trial: trial.number)
+        return back
 
     # --- what the sampler sees
 

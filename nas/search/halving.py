@@ -7,6 +7,7 @@ with Pareto rank within cost neighbourhoods). The recipe's anytime schedule is w
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from nas.settings import EarlyStopping
 
 NEIGHBOURS = 9      # a rung compares among this many, the network itself included
+SIMILAR = 4.0       # and only with networks of at most this many times the MACs, or this part of them
 
 
 class Seen(NamedTuple):
@@ -35,10 +37,16 @@ def rungs(settings: EarlyStopping, epochs: int) -> tuple[int, ...]:
 
 
 def goes_on(mine: Seen, others: Sequence[Seen], eta: float) -> bool:
-    """Whether a network at a rung is worth the next one, given what the `others` had there."""
+    """Whether a network at a rung is worth the next one, given what the `others` had there.
+
+    It is, if no other is as good for no more MACs, if fewer than `eta` similar ones are known, or if it is among the
+    best one in `eta` of its neighbourhood.
+    """
     if not any(o.accuracy >= mine.accuracy and o.macs <= mine.macs and o != mine for o in others):
         return True
-    by_distance = sorted(others, key=lambda o: (abs(math.log(o.macs / mine.macs)), o))
-    peers = by_distance[: NEIGHBOURS - 1]
+    near = [(abs(math.log(o.macs / mine.macs)), o) for o in others]
+    peers = [o for distance, o in heapq.nsmallest(NEIGHBOURS - 1, near) if distance <= math.log(SIMILAR)]
+    if len(peers) + 1 < eta:
+        return True
     better = sum(peer.accuracy > mine.accuracy for peer in peers)
     return better < math.ceil((len(peers) + 1) / eta)

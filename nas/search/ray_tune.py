@@ -21,8 +21,8 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from nas.evaluation import Evaluator, Job, Progress
 from nas.errors import NasError
+from nas.evaluation import Evaluator, Job, Progress
 from nas.search.driver import Driver
 
 
@@ -30,7 +30,8 @@ def run_ray(
     driver: Driver, evaluate: Evaluator, workers: int, cpus: float = 1.0, gpus: float = 0.0, address: str | None = None
 ) -> None:
     """Run `driver`'s study on Ray until it is finished. Ctrl-C stops cleanly and raises KeyboardInterrupt."""
-    with _ray(workers * cpus, address), tempfile.TemporaryDirectory(prefix="nas-tune-") as scratch, _interrupts(driver) as hit:
+    folder = tempfile.TemporaryDirectory(prefix="nas-tune-")
+    with _ray(workers * cpus, address), folder as scratch, _interrupts(driver) as hit:
         searcher = _Searcher(driver, workers)
         trainable = tune.with_resources(
             tune.with_parameters(_Trainable, evaluate=evaluate), {"cpu": cpus, "gpu": gpus})
@@ -57,7 +58,7 @@ def _ray(cpus: float, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
         if address is not None:
             ray.init(address=address, **quiet)
@@ -81,7 +82,7 @@ def _interrupts(driver: Driver) -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield hit
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def stop(number: int, frame: Any) -> None:
         hit.set()
@@ -114,7 +115,7 @@ class _Handle:
         return self
 
 
-class _Searcher(Searcher):  # type: ignore[misc]
+class _Searcher(Searcher):
     """Hands out the driver's jobs as Tune trials, no more at once than there are workers."""
 
     def __init__(self, driver: Driver, workers: int):
@@ -122,7 +123,7 @@ class _Searcher(Searcher):  # type: ignore[misc]
         self.driver, self.workers = _Handle(driver), workers
         self.numbers: dict[str, int] = {}       # Tune's trial id -> ours, while it runs
 
-    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:  # type: ignore[override]
         if len(self.numbers) >= self.workers:
             return None
         job = self.driver().next_job()
@@ -143,11 +144,11 @@ class _Searcher(Searcher):  # type: ignore[misc]
         """Nothing: the database is the state."""
 
 
-class _Scheduler(FIFOScheduler):  # type: ignore[misc]
+class _Scheduler(FIFOScheduler):
     """Passes every result on to the driver and does what it says."""
 
     def __init__(self, driver: Driver, searcher: _Searcher):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.driver, self.searcher = _Handle(driver), searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -162,7 +163,9 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
 class _DropWeights(tune.Callback):
     """Takes the weights out of a result once the driver has had them, so that Tune does not keep them."""
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         result.pop("weights", None)
 
 

@@ -224,8 +224,7 @@ def _summary(
     if training:
         from nas.train import choose, summary
 
-        device = "cuda" if workers.gpus else "auto"
-        numerics = choose(study.recipe.precision, device, workers.threads)
+        numerics = choose(study.recipe.precision, "cuda" if workers.gpus else "auto", workers.threads)
         view.say(f"device    {numerics.device}: {summary(numerics, workers.threads)}")
     budget = study.budget
     limits = [f"{budget.trials} trials" if budget.trials else "", human_seconds(budget.time) if budget.time else ""]

@@ -17,6 +17,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from nas.errors import InvalidInput, Problem
@@ -34,8 +35,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 def _grid(space: SearchSpace, seed: int) -> BaseSampler:
     sizes = [axis.domain.size for axis in space.axes]
     if None in sizes or math.prod(size or 1 for size in sizes) > _LARGEST_GRID:
-        raise InvalidInput([Problem("", "search.sampler", f"takes at most {_LARGEST_GRID:,} points and no continuous axis",
-                                    "narrow the space, or use random or tpe", "grid")])
+        rule = f"takes at most {_LARGEST_GRID:,} points and no continuous axis"
+        raise InvalidInput([Problem("", "search.sampler", rule, "narrow the space, or use random or tpe", "grid")])
     values: dict[str, Sequence[Any]] = {
         axis.name: list(range(len(axis.domain.values))) if isinstance(axis.domain, Choice) and axis.domain.ordered
         else list(axis.domain.values) if isinstance(axis.domain, Choice)
@@ -86,11 +87,12 @@ class Sampler:
 
     def show(self, seen: Iterable[Seen]) -> None:
         """Start from these observations and no others, at most `MOST_SEEN` of them."""
-        directions = ["maximize" if o.direction == "max" else "minimize" for o in self.objectives]
-        self._study = optuna.create_study(directions=directions)
+        self._study = optuna.create_study(directions=[
+            StudyDirection.MAXIMIZE if o.direction == "max" else StudyDirection.MINIMIZE for o in self.objectives])
         self._handles = {}
         for one in self._worth_seeing(list(seen)):
-            self._handles[one.number] = len(self._study.trials)
+            if one.values is None:
+                self._handles[one.number] = len(self._study.get_trials(deepcopy=False))
             self._study.add_trial(self._frozen(one))
 
     def ask(self, number: int, attempt: int = 0) -> tuple[Point, dict[str, Any]]:
@@ -99,7 +101,8 @@ class Sampler:
         fixed = self.name in _ONE_SEED
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")     # experimental features, and grids that are exhausted
-            self._study.sampler = SAMPLERS[self.name](self.space, derived(self.seed, *(() if fixed else (number, attempt))))
+            seed = derived(self.seed) if fixed else derived(self.seed, number, attempt)
+            self._study.sampler = SAMPLERS[self.name](self.space, seed)
             trial = self._study.ask()
             point: Point = {}
             for axis in self.space.axes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import sqlalchemy as sa
+
 from nas.architecture import Architecture, Stage
 from nas.cost import Cost
 from nas.store import EpochRecord, EvaluationKey, Ledger, State, TrialRecord
 
+SPEC = {"name": "s", "z": [1, 2.5, "é"], "a": {"macs": "min"}}
 COST = Cost(params=1_000, macs=5_000_000_000, activations=300)
 
 
@@ -46,3 +49,11 @@ def run(ledger: Ledger, number: int, state: State = State.COMPLETE, study: str =
         ledger.record_epoch(study, number, epoch(done, 0.1 * done))
     reason = "" if state is State.COMPLETE else f"because {state}"
     return ledger.finish_trial(study, number, state, reason, epoch(3, 0.3 + number / 1_000))
+
+
+def everything(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:
+    """All rows of all our tables."""
+    with ledger.engine.connect() as connection:
+        names = [name for name in sa.inspect(connection).get_table_names() if name.startswith("nas_")]
+        return {name: sorted(map(tuple, connection.execute(sa.text(f"SELECT * FROM {name}"))), key=repr)
+                for name in names}

@@ -1,0 +1,13 @@
+"""From a stored trial to a folder that can be shipped, and from such a folder back to a network.
+
+A folder holds `model.safetensors` (the weights), `architecture.yaml` (the network, for `nas train` and `nas.load`),
+`model.py` (the same network as code that needs only torch), `export.json` (all facts: classes, normalisation,
+accuracy, costs, data, training), `example.py` (a loader to copy from) and `checks.json` (what was checked, and how it
+came out). Nothing here pickles, trains or writes to the database.
+"""
+
+from nas.export.choice import Which, choose
+from nas.export.loading import Network, load
+from nas.export.writing import export
+
+__all__ = ["Network", "Which", "choose", "export", "load"]

@@ -1,0 +1,109 @@
+"""A stored trial as an exported folder: gathers what is known, writes it, has it checked, and only then lets it appear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+import nas
+from nas.checkpoint import read_checkpoint
+from nas.data import Dataset
+from nas.data import load as load_data
+from nas.errors import NasError
+from nas.export import manifest
+from nas.export.checks import check, text
+from nas.export.choice import exportable
+from nas.export.example_text import EXAMPLE
+from nas.export.folder import whole, write
+from nas.export.manifest import ARCHITECTURE, CHECKS, CODE, FACTS, FILES, WEIGHTS, Manifest
+from nas.model import source
+from nas.network_yaml import network_section
+from nas.plan import plan
+from nas.store import TrialRecord
+from nas.studies import StoredStudy, yaml_text
+
+_LONGEST_NAME = 56      # nas train puts its own word before it
+_LEAST_STD = 1e-6       # as nas.train normalises
+
+
+def export(stored: StoredStudy, number: int, folder: Path | None = None) -> Path:
+    """Write trial `number` as a folder, check it, and return its path.
+
+    folder: default `export/trial-N` in the study's own. An earlier export there is replaced, once the new one is
+    whole and has passed. Raises `NasError` where the trial has no weights, where they or the data are not what they
+    were, where a check fails, or where the folder holds anything else.
+    """
+    record = exportable(stored, number)
+    assert record.checkpoint is not None, "an exportable trial has weights"
+    weights = read_checkpoint(stored.home / record.checkpoint, record.checkpoint_sha256)
+    dataset = _data(stored, record)
+    target = folder if folder is not None else stored.folder / "export" / f"trial-{number}"
+    _own(target, stored.name, number)
+    with whole(target, FILES) as draft:
+        _write_all(draft, stored, record, dataset, weights)
+        write(draft / CHECKS, text(check(draft, record, dataset.validation)))
+    return target
+
+
+def _data(stored: StoredStudy, record: TrialRecord) -> Dataset:
+    dataset = load_data(stored.study.data)
+    if dataset.checksum != record.evaluation_key.data_key:
+        raise NasError(f"the images of {stored.study.data.source} are not those that trial {record.number} was "
+                       "trained on; put them back, or train it again with nas train")
+    return dataset
+
+
+def _own(target: Path, study: str, number: int) -> None:
+    """Refuse to replace the export of another trial. One that cannot be read may be replaced."""
+    try:
+        there = manifest.read_manifest(target).training
+    except NasError:
+        return
+    if (there.study, there.trial) != (study, number):
+        raise NasError(f"{target}: holds trial {there.trial} of {there.study}; choose another folder, or move it away")
+
+
+def _write_all(draft: Path, stored: StoredStudy, record: TrialRecord, dataset: Dataset, weights: bytes) -> None:
+    facts = _facts(stored, record, dataset, weights)
+    network = plan(record.architecture, facts.shape, len(facts.classes))
+    write(draft / WEIGHTS, weights)
+    write(draft / ARCHITECTURE, _architecture(stored, record))
+    about = f"{record.line}\n\nTrial {record.number} of study {stored.name}. Needs only torch."
+    write(draft / CODE, source(network, about))
+    write(draft / FACTS, facts.text())
+    write(draft / manifest.EXAMPLE, EXAMPLE)
+
+
+def _architecture(stored: StoredStudy, record: TrialRecord) -> str:
+    """The network and its data as a study file. No recipe and no seed: `nas train` trains it in full, by its own."""
+    suffix = f"-{record.number}"
+    return yaml_text({
+        "name": stored.name[: _LONGEST_NAME - len(suffix)] + suffix,
+        "about": f"{record.line}; trial {record.number} of study {stored.name}",
+        "network": network_section(record.architecture),
+        "data": {"source": stored.study.data.source, **stored.study.data.model_dump(exclude_defaults=True)},
+    })
+
+
+def _facts(stored: StoredStudy, record: TrialRecord, dataset: Dataset, weights: bytes) -> Manifest:
+    key, info, recipe = record.evaluation_key, dataset.info, stored.study.recipe.model_dump()
+    assert record.accuracy is not None, "a COMPLETE trial has an accuracy"
+    return Manifest(
+        network=manifest.Network(id=record.architecture_id, line=record.line),
+        input=manifest.Input(channels=info.channels, resolution=info.resolution),
+        classes=info.classes,
+        normalisation=manifest.Normalisation(mean=dataset.mean, std=tuple(max(s, _LEAST_STD) for s in dataset.std)),
+        validation=manifest.Validation(accuracy=record.accuracy, loss=record.loss, images=info.n_validation),
+        costs=manifest.Costs(params=record.params, macs=record.macs, activations=record.activations,
+                             latency_ms=record.latency_ms),
+        data=manifest.Data(name=info.name, source=stored.study.data.source, checksum=dataset.checksum,
+                           train_images=info.n_train),
+        training=manifest.Training(
+            study=stored.name, trial=record.number, trained_by=record.trained_by, recipe=recipe, seed=key.seed,
+            epochs=record.epochs, seconds=record.seconds, device=record.device, torch=torch.__version__,
+            nas=nas.__version__),
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+    )
