@@ -14,6 +14,7 @@ from store_cases import COST, SPEC, epoch, everything, key, network, point, run,
 
 from nas.store import EpochRecord, IllegalStep, Ledger, State, StoreError
 
+
 @pytest.fixture
 def study(ledger: Ledger) -> Ledger:
     ledger.create_study("s", SPEC)
