@@ -19,6 +19,7 @@ ORDERS = ("post", "pre")                    # He et al. 2015; He et al. 2016
 SHORTCUTS = ("A", "B", "C", "none")         # He et al. 2015, table 3; none: a plain network
 GATES = ("none", "highway", "transform", "carry", "full")
 ACTIVATIONS = ("relu", "silu")
+CONFLICTING = ("cardinality", "shortcut_depth", "gate", "residual_scaling", "shortcut")     # what `conflict` names
 STRIDES_IN = ("conv3x3", "conv1x1")         # where a bottleneck strides: torchvision's V1.5; the original
 
 

@@ -37,11 +37,7 @@ def cost(plan: p.Sequence) -> Cost:
 def _cost(node: p.Node) -> tuple[int, int, int]:
     match node:
         case p.Residual():
-            parts = [_remembered(node.branch)]
-            parts += [_remembered(part) for part in (node.pre, node.shortcut) if part is not None]
-            if node.gate is not None:
-                parts += [_remembered(conv) for conv in (node.gate.transform, node.gate.carry) if conv is not None]
-            return _total(parts)
+            return _parts(node.pre, node.shortcut, node.branch, node.gate)
         case p.Sequence():
             if len(node.layers) > 2 and node.layers[1][1] is node.layers[-1][1]:   # a stage: one block, repeated
                 first, rest = _cost(node.layers[0][1]), _cost(node.layers[-1][1])
@@ -66,8 +62,21 @@ def _cost(node: p.Node) -> tuple[int, int, int]:
             assert_never(node)
 
 
-_remembered = lru_cache(maxsize=131_072)(_cost)
+@lru_cache(maxsize=65_536)
+def _parts(
+    pre: p.Sequence | None, shortcut: p.Node | None, branch: p.Sequence, gate: p.Gate | None
+) -> tuple[int, int, int]:
+    """The parts of a block, which blocks share; remembered by identity, so that most networks are a few additions."""
+    nodes: list[p.Node | None] = [pre, shortcut, branch]
+    if gate is not None:
+        nodes += [gate.transform, gate.carry]
+    return _total([_cost(node) for node in nodes if node is not None])
 
 
 def _total(parts: list[tuple[int, int, int]]) -> tuple[int, int, int]:
-    return sum(p[0] for p in parts), sum(p[1] for p in parts), sum(p[2] for p in parts)
+    params = macs = activations = 0
+    for part in parts:
+        params += part[0]
+        macs += part[1]
+        activations += part[2]
+    return params, macs, activations

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nas.architecture import CONFLICTING
 from nas.cost import Cost
 from nas.errors import InvalidInput, Problem
 from nas.plan import Shape
@@ -64,14 +65,14 @@ def never_legal(space: SearchSpace) -> list[tuple[Any, ...]]:
     Each as (place under `network`, rule, remedy, value).
     """
     rng = random.Random(0)
-    draws = [space.sample(rng) for _ in range(256)]
+    draws = [space.sample(rng) for _ in range(128)]
     conflicts = [space.decode(point).conflict() for point in draws]
     if all(conflicts):
         knob, sentence = next(c for c in conflicts if c)
         return [((knob,), f"no network of the space is legal: {sentence}",
                  "change one of the two, or add a rule that keeps them apart")]
     found: list[tuple[Any, ...]] = []
-    for axis in space.axes:
+    for axis in (axis for axis in space.axes if axis.knob in CONFLICTING):
         values = axis.domain.values if isinstance(axis.domain, Choice) else ()
         for index, value in enumerate(values):
             bad = [space.decode(space.with_value(point, axis.name, value)).conflict()

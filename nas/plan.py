@@ -196,21 +196,29 @@ _BLOCK_NAMES = tuple(f"block{number}" for number in range(10_001))
 
 
 def _block(a: Architecture, stage: Stage, shape: Shape, stride: int) -> Residual:
-    out = _strided(shape, stride, stage.width)
-    changes = shape != out
-    shared = a.order == "pre" and (changes or a.shortcut == "C") and a.shortcut != "none"
-    branch = _branch(
-        shape, out, stride, stage.block, stage.inner_width, stage.cardinality if stage.block != "basic" else 1,
-        stage.kernel, stage.shortcut_depth, a.order, a.activation, a.stride_in, stage.se_hidden, shared)
-    return Residual(
-        shape=shape,
-        out=out,
-        pre=_norm_activation(shape, a.activation) if shared else None,
-        shortcut=_shortcut(a.shortcut, shape, out, stride, a.order),
-        branch=branch,
-        scale=stage.residual_scaling,
-        gate=_gate(stage.gate, out, stage.gate_kernel, stage.gate_bias) if stage.gate != "none" else None,
-        post=_activation(a.activation, out) if a.order == "post" else None,
+    out = (stage.width, -(-shape[1] // stride), -(-shape[2] // stride))
+    cardinality = stage.cardinality if stage.block != "basic" else 1
+    pre, shortcut, branch, gate, post = _parts(
+        shape, out, stride, stage.block, stage.inner_width, cardinality, stage.kernel, stage.shortcut_depth,
+        stage.se_hidden, stage.gate, stage.gate_kernel, stage.gate_bias, a.order, a.shortcut, a.activation, a.stride_in)
+    return Residual(shape, out, pre, shortcut, branch, stage.residual_scaling, gate, post)
+
+
+@lru_cache(maxsize=65_536)
+def _parts(
+    shape: Shape, out: Shape, stride: int, block: str, inner: int, cardinality: int, kernel: int, spans: int,
+    se_hidden: int, gate: str, gate_kernel: int, gate_bias: float, order: str, shortcut: str, activation: str,
+    stride_in: str,
+) -> tuple[Sequence | None, Node | None, Sequence, Gate | None, Activation | None]:
+    """Pre, shortcut, branch, gate and post of a block: all of it but alpha, which may be continuous."""
+    shared = order == "pre" and (shape != out or shortcut == "C") and shortcut != "none"
+    return (
+        _norm_activation(shape, activation) if shared else None,
+        _shortcut(shortcut, shape, out, stride, order),
+        _branch(shape, out, stride, block, inner, cardinality, kernel, spans, order, activation, stride_in, se_hidden,
+                shared),
+        _gate(gate, out, gate_kernel, gate_bias) if gate != "none" else None,
+        _activation(activation, out) if order == "post" else None,
     )
 
 

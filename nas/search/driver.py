@@ -76,7 +76,9 @@ class Driver:
         self._crashes: Counter[int] = Counter()
         self._stop = False
         self._refused: Counter[str] = Counter()
-        self._dirty: set[int] = set(self.trials)
+        self._dirty: set[int] = set()
+        if projection is not None:
+            projection.catch_up()
         self._projected = -math.inf
         self._began = self._charged = time.monotonic()
         record = ledger.study(study.name)
@@ -255,11 +257,13 @@ class Driver:
         assert judged.cost is not None
         self._ids.add(judged.architecture.id)
         self.new_trials += 1
-        if self._refused:
-            self.ledger.add_infeasible(self.study.name, dict(self._refused))
-            self._refused.clear()
-        return self.ledger.start_trial(
-            self.study.name, number, point, attrs, judged.architecture, judged.cost, self.evaluation_key(judged))
+        with self.ledger.batch():
+            if self._refused:
+                self.ledger.add_infeasible(self.study.name, dict(self._refused))
+            trial = self.ledger.start_trial(
+                self.study.name, number, point, attrs, judged.architecture, judged.cost, self.evaluation_key(judged))
+        self._refused.clear()
+        return trial
 
     def evaluation_key(self, judged: Judgement) -> EvaluationKey:
         """What a training of the judged network is stored under."""
@@ -311,9 +315,11 @@ class Driver:
             path = self.folder / "checkpoints" / f"{number}.safetensors"
             sha256 = write_checkpoint(path, progress.weights)
             checkpoint = f"{self.folder.name}/checkpoints/{number}.safetensors"
-        self._keep(self.ledger.finish_trial(
-            self.study.name, number, state, reason, epoch=epoch, latency_ms=progress.latency_ms,
-            device=progress.device, checkpoint=checkpoint, checkpoint_sha256=sha256))
+        with self.ledger.batch():
+            self._keep(self.ledger.finish_trial(
+                self.study.name, number, state, reason, epoch=epoch, latency_ms=progress.latency_ms,
+                device=progress.device, checkpoint=checkpoint, checkpoint_sha256=sha256))
+            self._charge()
         self._running.discard(number)
         if state in (State.COMPLETE, State.PRUNED):
             self._observe(number)
@@ -330,7 +336,6 @@ class Driver:
         if level != self._level:
             self._level = level
             self.sampler.show(self._seen(trial) for trial in self.trials.values())
-        self._charge()
         self._project()
         self.on_trial(self.trials[number])
 
