@@ -65,7 +65,7 @@ class Stage:
             self,
             bottleneck_ratio=0.25 if basic else self.inner_width / self.width,
             cardinality=1 if basic else self.cardinality,
-            gate_bias=self.gate_bias if gated else -1.0,
+            gate_bias=float(self.gate_bias) + 0.0 if gated else -1.0,       # + 0.0: no negative zero
             gate_kernel=self.gate_kernel if gated else 1,
             residual_scaling=float(self.residual_scaling),
             se_ratio=self.se_hidden / self.width,

@@ -32,7 +32,7 @@ class Problem:
     def __str__(self) -> str:
         parts = [self.where] if self.where else []
         if self.field:
-            parts.append(self.field)
+            parts.append(shown(self.field, 120))
         if self.value is not None:
             parts.append(shown(self.value))
         parts.append(self.rule)

@@ -84,15 +84,18 @@ def never_legal(space: SearchSpace) -> list[tuple[Any, ...]]:
     return found
 
 
-def extremes(space: SearchSpace, shape: Shape, classes: int, draws: int = 64) -> Extremes | None:
-    """The smallest and largest legal networks by MACs, limits aside: from random draws, then axis by axis."""
+def extremes(
+    space: SearchSpace, shape: Shape, classes: int, draws: int = 64, by: str = "macs"
+) -> Extremes | None:
+    """The smallest and largest legal networks by one cost, limits aside: from random draws, then axis by axis."""
     rng = random.Random(0)
     points = (space.sample(rng) for _ in range(draws * 8))
     found = [(p, j.cost) for p, j in _legal(space, shape, classes, points) if j.cost is not None]
     if not found:
         return None
-    by_macs = sorted(found, key=lambda item: item[1].macs)
-    return Extremes(_climbed(space, shape, classes, by_macs[0], -1), _climbed(space, shape, classes, by_macs[-1], 1))
+    ranked = sorted(found, key=lambda item: getattr(item[1], by))
+    return Extremes(_climbed(space, shape, classes, ranked[0], -1, by),
+                    _climbed(space, shape, classes, ranked[-1], 1, by))
 
 
 def _legal(
@@ -105,33 +108,35 @@ def _legal(
 
 
 def _climbed(
-    space: SearchSpace, shape: Shape, classes: int, start: tuple[Point, Cost | None], sign: int
+    space: SearchSpace, shape: Shape, classes: int, start: tuple[Point, Cost], sign: int, by: str
 ) -> tuple[Point, Cost]:
     point, best = start
-    assert best is not None
     improved = True
     while improved:
         improved = False
         for axis in space.axes:
             moves = (space.with_value(point, axis.name, v) for v in axis.domain.probe() if axis.name in point)
             for moved, judged in list(_legal(space, shape, classes, moves)):
-                if judged.cost is not None and sign * judged.cost.macs > sign * best.macs:
+                if judged.cost is not None and sign * getattr(judged.cost, by) > sign * getattr(best, by):
                     point, best, improved = moved, judged.cost, True
     return point, best
 
 
 def check_limits(space: SearchSpace, shape: Shape, classes: int) -> None:
     """Refuse limits that no network of the space can meet. Raises `InvalidInput`."""
-    found = extremes(space, shape, classes)
-    if found is None:
-        return
+    problems: list[Problem] = []
     for limit in space.limits:
+        found = extremes(space, shape, classes, by=limit.cost)
+        if found is None:
+            return
         small, large = (getattr(cost, limit.cost) for _, cost in found)
         if limit.high is not None and small > limit.high:
             rule = f"is below the smallest network of the space, {human_count(small)} at {shape[1]}x{shape[2]} pixels"
-            raise InvalidInput([Problem("", f"limits.{limit.cost}.to", rule, "raise it, or narrow the network",
-                                        human_count(limit.high))])
+            problems.append(Problem(limit.where[1], f"limits.{limit.cost}.to", rule, "raise it, or narrow the network",
+                                    human_count(limit.high)))
         if limit.low is not None and large < limit.low:
             rule = f"is above the largest network of the space, {human_count(large)} at {shape[1]}x{shape[2]} pixels"
-            raise InvalidInput([Problem("", f"limits.{limit.cost}.from", rule, "lower it, or widen the network",
-                                        human_count(limit.low))])
+            problems.append(Problem(limit.where[0], f"limits.{limit.cost}.from", rule, "lower it, or widen the network",
+                                    human_count(limit.low)))
+    if problems:
+        raise InvalidInput(problems)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 import graphlib
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +23,9 @@ from nas.yamlfile import Document
 
 _FORMS = "a value, a list of choices, {from, to, step | log}, {per_stage: ...} or {first: ..., growth: ...}"
 _RANGE_KEYS = {"from", "to", "step", "log"}
+_ODD = {"kernel", "gate_kernel"}
+_MOST_CHOICES = 1000
+_STAGE = re.compile(r"stage[0-9]{1,9}")
 _Place = tuple[str | int, ...]
 
 
@@ -38,8 +43,8 @@ def read_space(document: Document, problems: list[Problem]) -> SearchSpace | Non
     limits = reader.limits(document.values.get("limits"))
     if len(problems) > before:
         return None
-    axes = _ordered(reader.axes, rules, document, problems)
-    return SearchSpace(axes, reader.sources, rules, limits, reader.most_stages) if axes is not None else None
+    ordered = _ordered(reader.axes, rules, document, problems)
+    return SearchSpace(ordered[0], reader.sources, ordered[1], limits, reader.most_stages) if ordered else None
 
 
 def closest(word: object, known: Any) -> str:
@@ -67,7 +72,7 @@ class _Reader:
             else:
                 written[str(key)] = (("network", key), raw)
         for name, (place, _) in list(written.items()):
-            if name not in KNOBS:
+            if name not in KNOBS or name == place[-1] and "." in name:
                 self._problem(place, "is not a knob", "stem is written {kind: ..., width: ...}" if name == "stem"
                               else closest(name, {"stem", *(k for k in KNOBS if "." not in k)}))
                 del written[name]
@@ -118,13 +123,15 @@ class _Reader:
         if not raw.keys() >= {"first", "growth"}:
             self._problem(place, "needs both first and growth", "write {first: 32, growth: 2}")
             return (_fixed(knob.default),) * self.most_stages
-        if knob.choices:
-            self._problem(place, "holds words, which cannot grow", "use per_stage")
+        if knob.choices or knob.name in _ODD:
+            what = "holds words, which cannot grow" if knob.choices else "must be odd, so it cannot grow"
+            self._problem(place, what, "use per_stage")
             return (_fixed(knob.default),) * self.most_stages
         every = tuple(range(1, self.most_stages + 1))
         first = self._form(knob, f"{knob.name}.first", every, (*place, "first"), raw["first"])
         rate = Knob(knob.name, float, 1.0, "growth from stage to stage", 0.1, 16)
-        growth = self._form(rate, f"{knob.name}.growth", every, (*place, "growth"), raw["growth"])
+        later = every[1:] or every      # where growth has an effect
+        growth = self._form(rate, f"{knob.name}.growth", later, (*place, "growth"), raw["growth"])
         return tuple(_grown(first, growth, number - 1, knob) for number in every)
 
     def _form(
@@ -155,6 +162,9 @@ class _Reader:
         if not raw:
             self._problem(place, "is an empty list of choices", "give at least one", raw)
             return None
+        if len(raw) > _MOST_CHOICES:
+            self._problem(place, f"holds more than {_MOST_CHOICES} choices", "write a range")
+            return None
         values = [self._value(knob, (*place, index), item) for index, item in enumerate(raw)]
         for index, value in enumerate(values):
             if value is not None and value in values[:index]:
@@ -182,6 +192,8 @@ class _Reader:
             self._problem(place, "log goes with neither step nor a start at zero", "leave one out", raw)
         elif step is not None:
             return self._stepped(knob, place, float(low), float(high), step)
+        elif knob.name in _ODD and low != high:
+            self._problem(place, "passes even numbers, and must be odd", "add step: 2", raw)
         else:
             return Choice((low,)) if low == high else Range(float(low), float(high), knob.kind is int, log)
         return None
@@ -192,10 +204,14 @@ class _Reader:
         except ValueError as error:
             self._problem((*place, "step"), str(error), "write step: 1", raw)
             return None
-        count = (high - low) / step if step > 0 else 0.0
-        if step <= 0 or (knob.kind is int and step != int(step)) or abs(count - round(count)) > 1e-9 or count > 10_000:
+        count = (high - low) / step if step > 0 else math.inf
+        whole = knob.kind is float or step == int(step)
+        if not count < _MOST_CHOICES or not whole or abs(count - round(count)) > 1e-9:
             self._problem((*place, "step"), f"does not lead from {low:g} to {high:g} in whole steps",
-                          "choose a step that divides the range", raw)
+                          f"choose a step that divides the range into fewer than {_MOST_CHOICES}", raw)
+            return None
+        if knob.name in _ODD and step % 2:
+            self._problem((*place, "step"), "passes even numbers, and must be odd", "write step: 2", raw)
             return None
         numbers = [round(low + index * step, 10) for index in range(round(count) + 1)]
         return Choice(tuple(int(n) if knob.kind is int else n for n in numbers))
@@ -209,7 +225,7 @@ class _Reader:
                 if knob.choices else knob.about
             self._problem(place, str(error), remedy, shown)
             return None
-        if knob.name in {"kernel", "gate_kernel"} and int(value) % 2 == 0:
+        if knob.name in _ODD and int(value) % 2 == 0:
             self._problem(place, "must be odd", "write 3, 5 or 7", raw)
             return None
         return value
@@ -247,7 +263,9 @@ class _Reader:
             at = (*place, "set", key)
             target = self._target(at, key)
             value = self._value(target[0], at, raw) if target else None
-            if target and value is not None:
+            if target and target[0].name == "stages":
+                self._problem(at, "is decided before any rule", "make it a choice under network", raw)
+            elif target and value is not None:
                 knob, stage = target
                 if not knob.staged and any(KNOBS[c.knob].staged and not c.stage for c in when if c):
                     self._problem(at, "is network-wide, but a condition holds stage by stage",
@@ -257,7 +275,7 @@ class _Reader:
 
     def _target(self, place: _Place, key: object) -> tuple[Knob, int] | None:
         prefix, _, rest = str(key).partition(".")
-        stage = int(prefix[5:]) if prefix.startswith("stage") and prefix[5:].isdigit() else 0
+        stage = int(prefix[5:]) if _STAGE.fullmatch(prefix) else 0
         knob = KNOBS.get(rest if stage else str(key))
         if knob is None or (stage and not knob.staged):
             self._problem(place, "is not a knob", closest(rest if stage else key, KNOBS))
@@ -270,9 +288,17 @@ class _Reader:
     def _condition(self, place: _Place, knob: Knob, stage: int, raw: Any) -> Condition | None:
         if isinstance(raw, dict) and raw.keys() == {"from", "to"}:
             low, high = (self._value(knob, (*place, key), raw[key]) for key in ("from", "to"))
-            bounds = (low, high) if low is not None and high is not None else (0, 0)
-            return Condition(knob.name, stage, bounds=(float(bounds[0]), float(bounds[1])))
+            if isinstance(low, str) or isinstance(high, str):
+                self._problem(place, "holds words, which have no range", "write a list of them", raw)
+            elif low is not None and high is not None:
+                if low > high:
+                    self._problem(place, "is an empty range: from is above to", "swap them", raw)
+                return Condition(knob.name, stage, bounds=(float(low), float(high)))
+            return None
         items = raw if isinstance(raw, list) else [raw]
+        if not items or len(items) > _MOST_CHOICES:
+            self._problem(place, f"must be from 1 to {_MOST_CHOICES} values", "write a value, or a list of them")
+            return None
         values = [self._value(knob, place, item) for item in items]
         return Condition(knob.name, stage, tuple(value for value in values if value is not None))
 
@@ -287,14 +313,17 @@ class _Reader:
             place: _Place = ("limits", name)
             if name not in COSTS:
                 self._problem(place, "is not a cost", closest(name, COSTS))
-            elif not isinstance(bounds, dict) or not bounds:
+            elif not isinstance(bounds, dict) or all(bound is None for bound in bounds.values()):
                 self._problem(place, "must be {from: ..., to: ...}, one of them at least", "write {to: 60M}", bounds)
             else:
                 self._only_keys(place, bounds, {"from", "to"})
                 low, high = (self._count((*place, key), bounds.get(key)) for key in ("from", "to"))
                 if low is not None and high is not None and low > high:
                     self._problem(place, "is empty: from is above to", "swap them", bounds)
-                found.append(Limit(str(name), low, high))
+                if high == 0:
+                    self._problem((*place, "to"), "leaves no network", "raise it", bounds["to"])
+                where = (self.document.at((*place, "from")), self.document.at((*place, "to")))
+                found.append(Limit(str(name), low, high, where))
         return tuple(found)
 
     def _count(self, place: _Place, raw: Any) -> int | None:
@@ -328,8 +357,8 @@ def _grown(first: Source, growth: Source, steps: int, knob: Knob) -> Source:
 
 def _ordered(
     axes: list[Axis], rules: tuple[Rule, ...], document: Document, problems: list[Problem]
-) -> tuple[Axis, ...] | None:
-    """The axes so that what decides whether one is active comes before it."""
+) -> tuple[tuple[Axis, ...], tuple[Rule, ...]] | None:
+    """Axes and rules so that what decides whether one applies comes before it."""
     graph: dict[str, set[str]] = {axis.knob: {"stages", *KNOBS[axis.knob].uses} for axis in axes}
     for rule in rules:
         graph.setdefault(rule.knob, set()).update(condition.knob for condition in rule.when)
@@ -347,7 +376,7 @@ def _ordered(
         late = axis.knob in depends
         return late, order.index(axis.knob) if late else 0, table.index(axis.knob), axis.stages
 
-    return tuple(sorted(axes, key=rank))
+    return tuple(sorted(axes, key=rank)), tuple(sorted(rules, key=lambda rule: order.index(rule.knob)))
 
 
 def json_schema() -> dict[str, Any]:

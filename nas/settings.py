@@ -33,7 +33,7 @@ class Recipe(Section):
     """How a network is trained. The default is an anytime schedule, so that epochs compare across trials."""
 
     epochs: int = Field(20, ge=1, le=10_000, description="of a full training")
-    batch_size: int = Field(128, ge=2, le=65_536, description="images a step")
+    batch_size: int = Field(64, ge=2, le=65_536, description="images a step")
     schedule: Literal["constant", "one_cycle"] = Field("constant", description=(
         "constant: warm-up, then a constant rate, evaluated on averaged weights (for the search); "
         "one_cycle: warm-up, then cosine to zero (for a final training)"))

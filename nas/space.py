@@ -116,6 +116,7 @@ class Limit(NamedTuple):
     cost: str
     low: int | None
     high: int | None
+    where: tuple[str, str] = ("", "")       # the places of the two in the file
 
     def excess(self, found: Cost) -> float:
         """How far outside, as a share of the bound; 0 or less: inside."""
@@ -180,7 +181,7 @@ class SearchSpace:
         count = int(self.sources["stages"][0](point))
         network, stages = self._ruled(point, count)
         if not axis.stages:
-            return not any(r.knob == axis.knob and _applies(r, network, network) for r in self.rules)
+            return not any(r.knob == axis.knob and _applies(r, network, network, stages) for r in self.rules)
         matters = KNOBS[axis.knob].matters
         for number in axis.stages:
             if number > count:

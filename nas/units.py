@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
-_COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*[smhd]\s*)+")
+_COUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?\s*[smhd]\s*)+")
 _FACTOR = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_LARGEST = 10**18       # of a count; beyond any network
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def parse_count(value: object) -> int:
     """An exact count from 60M, 1.5G, 20k or a plain number. Raises ValueError with the rule."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    match = _COUNT.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None and isinstance(value, float) and value >= 0 and value == int(value):
-        return int(value)
-    if match is None:
+    match = _COUNT.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 40 else None
+    if match is not None:
+        count = Fraction(match[1]) * _FACTOR[match[2]]
+    elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        count = Fraction(value)
+    else:
         raise ValueError("must be a count such as 60M, 1.5G, 20k or 250000")
-    return int(Fraction(match[1]) * _FACTOR[match[2]])
+    if count.denominator != 1 or count > _LARGEST:
+        raise ValueError(f"must be a whole count of at most {_LARGEST:.0e}")
+    return int(count)
 
 
 def parse_duration(value: object) -> float:
     """Seconds from 90s, 30m, 12h, 2d, 1h30m or a plain number of seconds. Raises ValueError with the rule."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds: float = value
     elif isinstance(value, str) and _DURATION.fullmatch(value.strip()):
-        pairs = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
+        pairs = re.findall(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd])", value)
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in pairs)
     else:
         raise ValueError("must be a duration such as 90s, 30m, 12h or 1h30m")
     if not 0 < seconds < 10**9:
-        raise ValueError("must be longer than nothing")
-    return seconds
+        raise ValueError("must be longer than nothing and shorter than 10000d")
+    return float(seconds)
 
 
 def parse_number(value: object) -> float | int:
     """A number, or a fraction such as 1/16. Raises ValueError with the rule."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return value
-    if isinstance(value, str) and re.fullmatch(r"\d+\s*/\s*[1-9]\d*", value.strip()):
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}\s*/\s*[1-9][0-9]{0,17}", value.strip()):
         return float(Fraction(value.replace(" ", "")))
     raise ValueError("must be a number, or a fraction such as 1/16")
 

@@ -13,14 +13,16 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
-from nas.errors import InvalidInput, NasError, Problem
+from nas.errors import InvalidInput, NasError, Problem, one_line
 
 Path_ = tuple[str | int, ...]   # a place in a document: ("network", "depth", "from")
 _LARGEST = 200_000            # bytes
 _DEEPEST = 20                   # levels of nesting
+_INDEX = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Document:
         """Apply `a.b.c=VALUE` (VALUE is YAML), as `--set` does; the place becomes the option itself."""
         where = f"--set {assignment}"
         key, equals, text = assignment.partition("=")
-        keys = tuple(int(k) if k.isdigit() else k for k in key.strip().split("."))
+        keys = tuple(int(k) if _INDEX.fullmatch(k) else k for k in key.strip().split("."))
         if not equals or not all(str(k) for k in keys):
             raise InvalidInput([Problem(where, "", "must be KEY=VALUE", "write e.g. --set data.resolution=16")])
         value, places = _parse(text, where)
@@ -67,20 +69,22 @@ def dotted(path: Path_) -> str:
 
 def read(path: str | Path) -> Document:
     """Read the mapping in the file `path`. Raises `InvalidInput` with file, line and column."""
-    path = Path(path)
+    name = one_line(str(path))
     try:
-        if path.stat().st_size > _LARGEST:
-            raise NasError(f"{path}: larger than {_LARGEST // 1000} kB; a search space is a page of YAML")
-        text = path.read_text(encoding="utf-8")
+        with Path(path).open("rb") as file:
+            raw = file.read(_LARGEST + 1)       # no more, even of a file without end
+        if len(raw) > _LARGEST:
+            raise NasError(f"{name}: larger than {_LARGEST // 1000} kB; a search space is a page of YAML")
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise NasError(f"{path}: not a text file (byte {error.start} is not UTF-8); give a YAML file") from None
+        raise NasError(f"{name}: not a text file (byte {error.start} is not UTF-8); give a YAML file") from None
     except IsADirectoryError:
-        raise NasError(f"{path}: is a folder; give a YAML file") from None
+        raise NasError(f"{name}: is a folder; give a YAML file") from None
     except FileNotFoundError:
-        raise NasError(f"{path}: no such file; shipped spaces are under search_spaces/") from None
-    except OSError as error:
-        raise NasError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse(text, str(path))
+        raise NasError(f"{name}: no such file; shipped spaces are under search_spaces/") from None
+    except (OSError, ValueError) as error:
+        raise NasError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return parse(text, name)
 
 
 def parse(text: str, name: str) -> Document:
@@ -98,8 +102,12 @@ def _parse(text: str, name: str) -> tuple[Any, dict[Path_, str]]:
         root = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         raise InvalidInput([_syntax_problem(error, name)]) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        what = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0]
+    except ReaderError as error:
+        before = text[: error.position].split("\n")
+        where, character = f"{name}:{len(before)}:{len(before[-1]) + 1}", f"character U+{int(error.character):04X}"
+        raise InvalidInput([Problem(where, "", f"is not YAML: {character} is not allowed", "remove it")]) from None
+    except (YAMLError, ValueError) as error:
+        what = (str(error).splitlines() or [""])[0]
         raise InvalidInput([Problem(name, "", f"is not YAML: {what}", "write plain mappings and lists")]) from None
     reader = _Reader(name)
     values = reader.value(root, ()) if root is not None else None
@@ -109,7 +117,12 @@ def _parse(text: str, name: str) -> tuple[Any, dict[Path_, str]]:
 
 
 def _refuse_extras(text: str, name: str) -> None:
+    depth = 0
     for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _DEEPEST:
+            where = _place(name, event.start_mark)
+            raise InvalidInput([Problem(where, "", "nested too deeply", "a search space needs four levels")])
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
             where = _place(name, event.start_mark)
             raise InvalidInput([Problem(where, "", "anchors and aliases are not allowed", "write the value out")])
@@ -138,9 +151,6 @@ class _Reader:
 
     def value(self, node: Node, path: Path_) -> Any:
         where = self.places.setdefault(path, _place(self.name, node.start_mark))
-        if len(path) > _DEEPEST:
-            self._problem(where, path, "nested too deeply", "a search space needs four levels")
-            return None
         if isinstance(node, MappingNode):
             return self._mapping(node, path)
         if isinstance(node, SequenceNode):
@@ -166,8 +176,8 @@ class _Reader:
         self.problems.append(Problem(where, dotted(path), rule, remedy, value))
 
 
-_INT = re.compile(r"[-+]?\d[\d_]*|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.\d+|\d[\d_]*(\.\d*)?)([eE][-+]?\d+)?")
+_INT = re.compile(r"[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
 def _kind_of(text: str) -> str:
@@ -192,7 +202,8 @@ def _scalar(node: ScalarNode) -> Any:
         return None
     if kind == "int":
         return _whole(text)
-    return float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan")) if kind == "float" else text
+    return float(text.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan")) \
+        if kind == "float" else text
 
 
 def _whole(text: str) -> int | str:

@@ -94,11 +94,25 @@ class Head(nn.Module):
         return logits
 
 
+class SampledConv(nn.Conv2d):
+    """A strided 1x1 convolution that samples first and then convolves without stride: the same function.
+
+    With fewer input channels than oneDNN's block (8 or 16), the weight gradient of torch's own is wrong or corrupts
+    memory in channels_last on CPUs (uxlfoundation/oneDNN issue 6035; seen in torch 2.13 with 4 channels).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H / stride, W / stride)."""
+        rows, columns = self.stride
+        return F.conv2d(x[:, :, ::rows, ::columns], self.weight, self.bias, groups=self.groups)
+
+
 def conv(
     channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False, bias_init: float = 0.0
 ) -> nn.Conv2d:
     """A convolution with padding kernel // 2, weights by He et al. 2015 (fan-out), its bias at `bias_init`."""
-    layer = nn.Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=bias)
+    kind = SampledConv if kernel == 1 and stride > 1 and channels < 16 else nn.Conv2d
+    layer = kind(channels, out, kernel, stride, kernel // 2, groups=groups, bias=bias)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias_init)
