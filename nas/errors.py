@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
+_MOST_LINES = 50        # of mistakes shown at once
+
+
 class NasError(Exception):
     """A mistake that the user can mend. `str(error)` is one clear line (or one line for each mistake)."""
 
@@ -45,7 +48,10 @@ class InvalidInput(NasError):
 
     def __init__(self, problems: Iterable[Problem]):
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems[:_MOST_LINES]]
+        if len(self.problems) > _MOST_LINES:
+            lines[-1] += f" (and {len(self.problems) - _MOST_LINES} more mistakes)"
+        super().__init__("\n".join(lines))
 
 
 def shown(value: Any, limit: int = 60) -> str:

@@ -25,6 +25,7 @@ _FORMS = "a value, a list of choices, {from, to, step | log}, {per_stage: ...} o
 _RANGE_KEYS = {"from", "to", "step", "log"}
 _ODD = {"kernel", "gate_kernel"}
 _MOST_CHOICES = 1000
+_STAGE_KEYS = frozenset("12345678")
 _STAGE = re.compile(r"stage[0-9]{1,9}")
 _Place = tuple[str | int, ...]
 
@@ -105,7 +106,7 @@ class _Reader:
 
     def _per_stage(self, knob: Knob, place: _Place, raw: Mapping[Any, Any]) -> tuple[Source, ...]:
         self._only_keys(place, raw, {"per_stage"})
-        inner, at = raw["per_stage"], (*place, "per_stage")
+        inner, at = _by_number(raw["per_stage"]), (*place, "per_stage")
         forms = dict.fromkeys(range(1, self.most_stages + 1), inner)
         if isinstance(inner, dict) and inner and all(isinstance(key, int) for key in inner):
             missing = [n for n in forms if n not in inner]
@@ -342,6 +343,13 @@ class _Reader:
 
     def _problem(self, place: _Place, rule: str, remedy: str = "", value: Any = None) -> None:
         self.problems.append(self.document.problem(place, rule, remedy, value))
+
+
+def _by_number(raw: Any) -> Any:
+    """Keys that JSON made of stage numbers are numbers again."""
+    if not isinstance(raw, dict):
+        return raw
+    return {int(key) if key in _STAGE_KEYS else key: value for key, value in raw.items()}
 
 
 def _fixed(value: Value) -> Source:

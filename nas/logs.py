@@ -20,8 +20,13 @@ def log_to(folder: Path) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    tune = logging.getLogger("ray.tune")        # what Tune has to say belongs there too, not between our lines
+    tune.addHandler(handler)
+    tune.propagate = False
     try:
         yield
     finally:
+        tune.removeHandler(handler)
+        tune.propagate = True
         log.removeHandler(handler)
         handler.close()

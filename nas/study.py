@@ -6,6 +6,7 @@ writes everything back as plain data, so that a study is one file that can be se
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nas.cost import COSTS
-from nas.errors import InvalidInput, Problem
+from nas.errors import InvalidInput, NasError, Problem
 from nas.feasibility import never_legal
 from nas.front import Objective
 from nas.language import closest, json_schema, read_space
@@ -64,10 +65,10 @@ class Study:
 
     def changes(self, spec: Mapping[str, Any]) -> list[str]:
         """What must not change within a study but differs from `spec`, a line each: `field: was -> is`."""
-        mine = self.spec()
+        was, mine = _stored(spec), _stored(self.spec())
         found: list[str] = []
         for key in FIXED:
-            _differences(key, spec.get(key), mine.get(key), found)
+            _differences(key, was.get(key), mine.get(key), found)
         return found
 
 
@@ -94,7 +95,12 @@ def study_from_text(text: str, name: str = "study") -> Study:
 
 def _with_space(document: Document, path: Path) -> Document:
     """A study file that names a space: the space's sections, under the study's own."""
-    space = read(path)
+    try:
+        space = read(path)
+    except InvalidInput:
+        raise
+    except NasError as error:
+        raise InvalidInput([document.problem(("space",), str(error))]) from None
     both = sorted(key for key in _SPACE_KEYS if key in document.values)
     if both:
         raise InvalidInput([document.problem((both[0],), "stands beside space, which has one of its own",
@@ -107,6 +113,9 @@ def _with_space(document: Document, path: Path) -> Document:
 def _study(document: Document, stem: str, trusted: bool = False) -> Study:
     values = document.values
     problems = [document.problem((key,), "is not known", closest(key, _KEYS)) for key in values if key not in _KEYS]
+    if "space" in values:
+        problems.append(document.problem(("space",), "must be the path of a space file that names no other",
+                                         "write it at the top of the study file", values["space"]))
     space = read_space(document, problems)
     objectives = _objectives(document, problems)
     sections = {key: _section(model, document, key, problems) for key, model in _SECTIONS.items()}
@@ -199,6 +208,12 @@ def _fields(model: type[BaseModel], path: tuple[Any, ...]) -> dict[Any, Any]:
             return {}
         model = inner.annotation
     return dict(model.model_fields)
+
+
+def _stored(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`spec` as a database gives it back: JSON knows no whole number as a key."""
+    stored: dict[str, Any] = json.loads(json.dumps(spec))
+    return stored
 
 
 def _differences(path: str, was: Any, now: Any, found: list[str]) -> None:

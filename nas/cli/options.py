@@ -47,4 +47,4 @@ def _plain(value: Any) -> Any:
 
 def overrides(pairs: dict[str, Any], given: list[str] | None) -> list[str]:
     """`KEY=VALUE` for each option that was given, then what `--set` says."""
-    return [f"{key}={json.dumps(value)}" for key, value in pairs.items() if value is not None] + list(given or [])
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in pairs.items() if value is not None] + list(given or [])

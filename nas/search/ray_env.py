@@ -26,4 +26,5 @@ def prepare_ray(address: str | None) -> None:
     os.environ |= {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     if address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")     # no cluster: loopback only, on Linux too
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
