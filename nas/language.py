@@ -77,7 +77,7 @@ class _Reader:
                 self._problem(place, "is not a knob", "stem is written {kind: ..., width: ...}" if name == "stem"
                               else closest(name, {"stem", *(k for k in KNOBS if "." not in k)}))
                 del written[name]
-        if not written:
+        if not network:
             self._problem(("network",), "holds no knob", f"known: {', '.join(k for k in KNOBS if '.' not in k)}, stem")
         self._knob(KNOBS["stages"], *written.pop("stages", (("network",), KNOBS["stages"].default)))
         for knob in KNOBS.values():

@@ -22,6 +22,7 @@ from nas.errors import InvalidInput, NasError, Problem, one_line
 Path_ = tuple[str | int, ...]   # a place in a document: ("network", "depth", "from")
 _LARGEST = 200_000            # bytes
 _DEEPEST = 20                   # levels of nesting
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 
@@ -127,7 +128,7 @@ def _refuse_extras(text: str, name: str) -> None:
             where = _place(name, event.start_mark)
             raise InvalidInput([Problem(where, "", "anchors and aliases are not allowed", "write the value out")])
         if getattr(event, "tag", None) is not None:
-            where, tag = _place(name, event.start_mark), str(event.tag)
+            where, tag = _place(name, event.start_mark), str(event.tag).replace("tag:yaml.org,2002:", "!!")
             raise InvalidInput([Problem(where, "", "YAML tags are not allowed", "write a plain value", tag)])
 
 
@@ -156,13 +157,17 @@ class _Reader:
         if isinstance(node, SequenceNode):
             return [self.value(child, (*path, index)) for index, child in enumerate(node.value)]
         assert isinstance(node, ScalarNode)
+        self._check_text(node, where, path)
         return _scalar(node)
 
     def _mapping(self, node: MappingNode, path: Path_) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             where = _place(self.name, key_node.start_mark)
-            key = _scalar(key_node) if isinstance(key_node, ScalarNode) else None
+            key = None
+            if isinstance(key_node, ScalarNode):
+                self._check_text(key_node, where, path)
+                key = _scalar(key_node)
             if not isinstance(key, str | int) or isinstance(key, bool):
                 self._problem(where, path, "a key must be a word or a whole number", "write key: value")
             elif key in result:
@@ -171,6 +176,13 @@ class _Reader:
                 self.places[(*path, key)] = where
                 result[key] = self.value(value_node, (*path, key))
         return result
+
+    def _check_text(self, node: ScalarNode, where: str, path: Path_) -> None:
+        """Escapes in quotes can write what is no text: no file and no database takes it."""
+        wrong = None if node.value.isprintable() else _NO_TEXT.search(node.value)
+        if wrong:
+            rule = f"holds the character U+{ord(wrong[0]):04X}, which is no text"
+            self._problem(where, path, rule, "remove it", node.value)
 
     def _problem(self, where: str, path: Path_, rule: str, remedy: str, value: Any = None) -> None:
         self.problems.append(Problem(where, dotted(path), rule, remedy, value))

@@ -56,7 +56,8 @@ def _reason(record: TrialRecord) -> str:
     why = f": {record.reason}" if record.reason else ""
     match record.state:
         case State.PRUNED:
-            return f"was stopped early, after {record.epochs} epochs, so that it has no weights"
+            plural = "s" * (record.epochs != 1)
+            return f"was stopped early, after {record.epochs} epoch{plural}, so that it has no weights"
         case State.FAILED:
             return f"failed{why}"
         case State.OUT_OF_MEMORY:

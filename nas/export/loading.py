@@ -23,6 +23,8 @@ from nas.plan import Sequence, plan
 from nas.study import load_study
 from nas.train import Preprocess
 
+_BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}       # of a batch norm
+
 
 class Network(nn.Sequential):
     """An exported network: normalised float images (N, C, H, W) to logits (N, classes).
@@ -46,8 +48,8 @@ def load(folder: str | Path) -> Network:
     folder = Path(folder)
     facts = read_manifest(folder)
     described = read_plan(folder, facts)
-    layers = build(described, device="meta")
     weights = _weights(folder / WEIGHTS, facts)
+    layers = build(described, device="meta")
     _same_tensors(folder / WEIGHTS, weights, layers.state_dict())
     layers.load_state_dict(weights, assign=True)
     preprocess = Preprocess(facts.normalisation.mean, facts.normalisation.std)
@@ -82,9 +84,14 @@ def _weights(path: Path, facts: Manifest) -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != facts.weights_sha256:
         raise NasError(f"{path}: damaged, its checksum is not the one in export.json; {AGAIN}")
     try:
-        return tensors_of(data)
+        tensors = tensors_of(data)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise NasError(one_line(f"{path}: not a safetensors file ({error}); {AGAIN}")) from None
+    params = sum(tensor.numel() for name, tensor in tensors.items() if name.rpartition(".")[2] not in _BUFFERS)
+    if params != facts.costs.params:        # said before anything of the size in export.json is built
+        raise NasError(f"{path}: not the weights of this network: it holds {params:,} parameters, and export.json says "
+                       f"{facts.costs.params:,}; {AGAIN}")
+    return tensors
 
 
 def _same_tensors(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:

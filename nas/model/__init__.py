@@ -72,7 +72,7 @@ def source(plan: p.Sequence, about: str) -> str:
     """A Python file that needs only torch, whose `build()` makes exactly the network of `plan`."""
     channels, height, width = plan.shape
     code = Path(layers.__file__).read_text(encoding="utf-8").split('"""', 2)[2].strip()
-    quoted = about.replace("\\", "\\\\").replace('"""', "'''")
+    quoted = about.replace("\\", "\\\\").replace('"', '\\"')
     return (
         f'"""{quoted}"""\n\n{code}\n\n\n'
         "def sequence(**children: nn.Module) -> nn.Sequential:\n"

@@ -120,6 +120,8 @@ class Driver:
         name = self.study.name
         if self._stop and not progress.done and not progress.failure:
             return False
+        if not progress.failure and not math.isfinite(progress.accuracy):
+            progress = dataclasses.replace(progress, failure=f"accuracy at epoch {progress.epoch} is not a number")
         if progress.failure:
             state = State.OUT_OF_MEMORY if progress.out_of_memory else State.FAILED
             self._end(number, state, progress.failure, None, progress)

@@ -14,6 +14,7 @@ _SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",                 # Ctrl-C is the driver's
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_worker_niceness": "0",                         # training is what the machine is there for
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 

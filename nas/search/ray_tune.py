@@ -24,6 +24,9 @@ from ray.tune.search import Searcher
 from nas.errors import NasError
 from nas.evaluation import Evaluator, Job, Progress
 from nas.search.driver import Driver
+from nas.search.guard import guarded, log_traceback
+
+log = logging.getLogger("nas")
 
 
 def run_ray(
@@ -122,6 +125,7 @@ class _Searcher(Searcher):
         super().__init__(metric="epoch", mode="max")
         self.driver, self.workers = _Handle(driver), workers
         self.numbers: dict[str, int] = {}       # Tune's trial id -> ours, while it runs
+        self.error = ""         # of the worker that died last
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:  # type: ignore[override]
         if len(self.numbers) >= self.workers:
@@ -135,7 +139,7 @@ class _Searcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         number = self.numbers.pop(trial_id, None)
         if error and number is not None:
-            self.driver().crashed(number, "see the log")
+            self.driver().crashed(number, self.error)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the state."""
@@ -155,9 +159,15 @@ class _Scheduler(FIFOScheduler):
         number = self.searcher.numbers.get(trial.trial_id)
         if number is None:
             return str(TrialScheduler.STOP)
+        log_traceback(number, result.pop("traceback", ""))
         values = {name: result.get(name) for name in _FIELDS}
         progress = Progress(**{**values, "done": result["finished"]})
         return str(TrialScheduler.CONTINUE if self.driver().report(number, progress) else TrialScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        error = trial.get_pickled_error()
+        self.searcher.error = " ".join(str(error).split())[:300] if error is not None else "Ray does not say why"
+        log.error("the worker of trial %s died: %s", self.searcher.numbers.get(trial.trial_id), error)
 
 
 class _DropWeights(tune.Callback):
@@ -188,15 +198,15 @@ class _Trainable(tune.Trainable):
     def setup(self, config: dict[str, Any], evaluate: Evaluator | None = None) -> None:
         assert evaluate is not None
         self._evaluate = evaluate
-        self._steps = evaluate(Job.from_json(config["job"]))
+        self._steps = guarded(evaluate, Job.from_json(config["job"]))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._steps = self._evaluate(Job.from_json(new_config["job"]))
+        self._steps = guarded(self._evaluate, Job.from_json(new_config["job"]))
         return True
 
     def step(self) -> dict[str, Any]:
-        progress = next(self._steps)
-        result = asdict(progress)
+        progress, trace = next(self._steps)
+        result = asdict(progress) | {"traceback": trace}
         result["finished"] = result.pop("done")     # Tune must not act on it before the driver has
         return result
 

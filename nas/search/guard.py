@@ -1,0 +1,40 @@
+"""Between an executor and an evaluator: whatever goes wrong in one training ends that training and not the search."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator
+
+from nas.errors import NasError
+from nas.evaluation import Evaluator, Job, Progress
+
+log = logging.getLogger("nas")
+
+
+def guarded(evaluate: Evaluator, job: Job) -> Iterator[tuple[Progress, str]]:
+    """What `evaluate` gives, an epoch at a time, and always an end: an exception becomes a failure with its traceback.
+
+    What the user can mend (`NasError`) would fail every training alike, and passes.
+    """
+    epoch = 0
+    try:
+        for progress in evaluate(job):
+            epoch = progress.epoch
+            yield progress, ""
+            if progress.done or progress.failure:
+                return
+    except NasError:
+        raise
+    except Exception as error:
+        what = (str(error).splitlines() or [""])[0][:200]
+        yield Progress(epoch + 1, failure=f"{type(error).__name__}: {what}; traceback in the log"), \
+            traceback.format_exc()
+        return
+    yield Progress(epoch + 1, failure=f"the training ended after epoch {epoch} of {job.epochs}, without a result"), ""
+
+
+def log_traceback(number: int, text: str) -> None:
+    """Keep the traceback of a trial, where there is one."""
+    if text:
+        log.error("trial %d failed unexpectedly\n%s", number, text)

@@ -1,0 +1,271 @@
+"""Helpers of the model's tests: the published networks in our terms, random points, and three independent counters."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas.architecture import ACTIVATIONS, GATES, ORDERS, SHORTCUTS, STEMS, STRIDES_IN, Architecture, Stage
+from nas.cost import Cost
+from nas.model import build
+from nas.plan import Sequence, Shape
+from nas.space import Point, SearchSpace
+from nas.study import load_study
+
+SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"), key=lambda path: path.stem)
+SPACE_NAMES = [path.stem for path in SPACES]
+CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
+
+
+class Published(NamedTuple):
+    """A network of the literature and its counts, as the reference page lists them."""
+
+    architecture: Architecture
+    shape: Shape
+    classes: int
+    params: int
+    macs: int
+
+
+def counted(plan: Sequence) -> Cost:
+    """Params, MACs and activations as torch sees them: the module's own weights, its FLOP counter, forward hooks."""
+    model = build(plan, device="meta").eval()
+    outputs: list[int] = []
+
+    def seen(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        outputs.append(output.numel())
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(seen)
+        if isinstance(module, nn.BatchNorm2d):
+            module.forward = _unchanged     # neither counts anything; on meta a norm is many slow Python calls
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        logits = model(torch.empty(1, *plan.shape, device="meta"))
+    assert logits.shape == (1, plan.out[0])
+    flops = counter.get_total_flops()
+    assert flops % 2 == 0
+    return Cost(sum(p.numel() for p in model.parameters()), flops // 2, sum(outputs))
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+@lru_cache
+def space_named(name: str) -> SearchSpace:
+    """A shipped search space."""
+    return load_study(next(path for path in SPACES if path.stem == name)).space
+
+
+def legal_points(name: str, count: int, seed: int = 0) -> Iterator[tuple[Point, Architecture]]:
+    """`count` random points of a shipped space whose networks are legal."""
+    space, rng = space_named(name), random.Random(seed)
+    while count:
+        point = space.sample(rng)
+        architecture = space.decode(point)
+        if architecture.conflict() is None:
+            yield point, architecture
+            count -= 1
+
+
+def drawn(rng: random.Random) -> Architecture:
+    """A small legal network with every knob drawn."""
+    while True:
+        stages = []
+        for _ in range(rng.randint(1, 3)):
+            block = rng.choice(["basic", "bottleneck"])
+            stages.append(Stage(
+                depth=rng.randint(1, 3), width=rng.choice([4, 6, 8, 12, 20]), block=block, kernel=rng.choice([1, 3, 5]),
+                bottleneck_ratio=rng.choice([0.25, 0.5, 1.0, 2.0]), cardinality=rng.choice([1, 2, 4]),
+                shortcut_depth=rng.randint(1, 4) if block == "basic" else rng.randint(3, 5),
+                residual_scaling=rng.choice([1.0, 0.1, 0.37]), gate=rng.choice([*GATES, "none"]),
+                gate_bias=rng.choice([-3.0, -1.0, 0.5]), gate_kernel=rng.choice([1, 3]),
+                se_ratio=rng.choice([0.0, 0.01, 0.25, 1.0])))
+        architecture = Architecture(
+            tuple(stages), stem=rng.choice(STEMS), stem_width=rng.choice([4, 5, 8]), order=rng.choice(ORDERS),
+            shortcut=rng.choice(SHORTCUTS), activation=rng.choice(ACTIVATIONS), stride_in=rng.choice(STRIDES_IN))
+        if architecture.conflict() is None:
+            return architecture
+
+
+# --- the literature's networks ------------------------------------------------------------------------------------
+
+def _imagenet(depths: tuple[int, ...], block: str = "bottleneck", **knobs: object) -> Architecture:
+    first = 64 if block == "basic" else 256
+    spans = 2 if block == "basic" else 3
+    stages = tuple(Stage(depth, first * 2**index, block, shortcut_depth=spans) for index, depth in enumerate(depths))
+    stages = tuple(replace(stage, **knobs) for stage in stages)
+    return Architecture(stages, stem="conv7x7_pool", stem_width=64)
+
+
+def _cifar(depth: int, widths: tuple[int, int, int] = (16, 32, 64), stem: int = 16, order: str = "post",
+           shortcut: str = "B", block: str = "basic", **knobs: object) -> Architecture:
+    spans = 2 if block == "basic" else 3
+    stages = tuple(Stage(depth, width, block, shortcut_depth=spans) for width in widths)
+    stages = tuple(replace(stage, **knobs) for stage in stages)
+    return Architecture(stages, stem_width=stem, order=order, shortcut=shortcut)
+
+
+def _resnext29(base: int, cardinality: int) -> Architecture:
+    return _cifar(3, (256, 512, 1024), 64, block="bottleneck", bottleneck_ratio=base * cardinality / 256,
+                  cardinality=cardinality)
+
+
+_R50, _R101 = (3, 4, 6, 3), (3, 4, 23, 3)
+_SE = 1 / 16
+_ROWS: dict[str, tuple[Architecture, Shape, int, int, int]] = {
+    "resnet18": (_imagenet((2, 2, 2, 2), "basic"), IMAGENET, 1000, 11_689_512, 1_814_073_344),
+    "resnet34": (_imagenet(_R50, "basic"), IMAGENET, 1000, 21_797_672, 3_663_761_408),
+    "resnet50": (_imagenet(_R50), IMAGENET, 1000, 25_557_032, 4_089_184_256),
+    "resnet50 of 2015": (
+        replace(_imagenet(_R50), stride_in="conv1x1"), IMAGENET, 1000, 25_557_032, 3_857_973_248),
+    "resnet101": (_imagenet(_R101), IMAGENET, 1000, 44_549_160, 7_801_405_440),
+    "resnext50_32x4d": (
+        _imagenet(_R50, cardinality=32, bottleneck_ratio=0.5), IMAGENET, 1000, 25_028_904, 4_230_479_872),
+    "resnext101_32x8d": (
+        _imagenet(_R101, cardinality=32, bottleneck_ratio=1.0), IMAGENET, 1000, 88_791_336, 16_414_015_488),
+    "wide_resnet50_2": (_imagenet(_R50, bottleneck_ratio=0.5), IMAGENET, 1000, 68_883_240, 11_398_021_120),
+    "se_resnet50": (_imagenet(_R50, se_ratio=_SE), IMAGENET, 1000, 28_088_024, 4_091_699_200),
+    "seresnext50_32x4d": (
+        _imagenet(_R50, se_ratio=_SE, cardinality=32, bottleneck_ratio=0.5), IMAGENET, 1000, 27_559_896,
+        4_232_994_816),
+    "ResNet-20 A": (_cifar(3, shortcut="A"), CIFAR, 10, 269_722, 40_551_040),
+    "ResNet-20 B": (_cifar(3), CIFAR, 10, 272_474, 40_813_184),
+    "ResNet-56 A": (_cifar(9, shortcut="A"), CIFAR, 10, 853_018, 125_485_696),
+    "ResNet-56 B": (_cifar(9), CIFAR, 10, 855_770, 125_747_840),
+    "ResNet-110 A": (_cifar(18, shortcut="A"), CIFAR, 10, 1_727_962, 252_887_680),
+    "ResNet-110 B": (_cifar(18), CIFAR, 10, 1_730_714, 253_149_824),
+    "pre-activation ResNet-110 A": (_cifar(18, order="pre", shortcut="A"), CIFAR, 10, 1_727_962, 252_887_680),
+    "pre-activation ResNet-110 B": (_cifar(18, order="pre"), CIFAR, 10, 1_730_522, 253_149_824),
+    "pre-activation ResNet-164": (
+        _cifar(18, (64, 128, 256), order="pre", block="bottleneck"), CIFAR, 10, 1_703_258, 247_646_720),
+    "WRN-16-4": (_cifar(2, (64, 128, 256), order="pre"), CIFAR, 10, 2_748_890, 392_612_352),
+    "WRN-28-10": (_cifar(4, (160, 320, 640), order="pre"), CIFAR, 10, 36_479_194, 5_243_328_768),
+    "ResNeXt-29 8x64d": (_resnext29(64, 8), CIFAR, 10, 34_426_698, 5_387_266_048),
+    "ResNeXt-29 (64, 1)": (_resnext29(64, 1), CIFAR, 10, 4_914_250, 748_365_824),
+    "ResNeXt-29 (40, 2)": (_resnext29(40, 2), CIFAR, 10, 4_879_626, 754_788_352),
+    "ResNeXt-29 (24, 4)": (_resnext29(24, 4), CIFAR, 10, 4_845_002, 761_210_880),
+    "ResNeXt-29 (14, 8)": (_resnext29(14, 8), CIFAR, 10, 4_901_098, 780_904_448),
+    "ResNeXt-29 (4, 32)": (_resnext29(4, 32), CIFAR, 10, 4_775_754, 774_055_936),
+    "SE-ResNet-110 B": (_cifar(18, se_ratio=_SE), CIFAR, 10, 1_744_952, 253_161_920),
+}
+PUBLISHED = {name: Published(*row) for name, row in _ROWS.items()}
+
+
+# --- a slow reference: the network written once more, straight from the papers -------------------------------------
+
+class Reference:
+    """The network of an architecture as plain arithmetic on a state dict, in evaluation mode. No plan, no modules."""
+
+    def __init__(self, architecture: Architecture, state: dict[str, Tensor]):
+        self.a, self.state = architecture, state
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) to logits (N, classes)."""
+        x = self._stem(x)
+        for number, stage in enumerate(self.a.stages, 1):
+            for block in range(1, stage.depth + 1):
+                stride = 2 if number > 1 and block == 1 else 1
+                x = self._block(x, stage, stride, f"stage{number}.block{block}")
+        if self.a.order == "pre":
+            x = self._act(self._norm(x, "final.norm"))
+        pooled = x.flatten(2).sum(2) / (x.shape[2] * x.shape[3])
+        return pooled @ self.state["head.linear.weight"].T + self.state["head.linear.bias"]
+
+    def _stem(self, x: Tensor) -> Tensor:
+        large = self.a.stem == "conv7x7_pool"
+        x = self._conv(x, "stem.conv", 2 if large else 1)
+        if self.a.order == "post":
+            x = self._act(self._norm(x, "stem.norm"))
+        if large:
+            x = F.pad(x, (1, 1, 1, 1), value=-torch.inf).unfold(2, 3, 2).unfold(3, 3, 2).amax((-1, -2))
+        return x
+
+    def _block(self, x: Tensor, stage: Stage, stride: int, name: str) -> Tensor:
+        pre = self.a.order == "pre"
+        changes = x.shape[1] != stage.width or stride > 1
+        projected = self.a.shortcut == "C" or (changes and self.a.shortcut == "B")
+        shared = pre and (changes or self.a.shortcut == "C") and self.a.shortcut != "none"
+        u = self._act(self._norm(x, f"{name}.pre.norm")) if shared else x
+        y = self._branch(u, stage, stride, f"{name}.branch", shared) * stage.residual_scaling
+        if self.a.shortcut == "none":
+            s = None
+        elif projected:
+            s = self._conv(u, f"{name}.shortcut.conv", stride)
+            s = s if pre else self._norm(s, f"{name}.shortcut.norm")
+        elif changes:
+            sampled = u[:, :, ::stride, ::stride]
+            zeros = torch.zeros_like(sampled[:, :1]).expand(-1, stage.width - x.shape[1], -1, -1)
+            s = torch.cat([sampled, zeros], 1)
+        else:
+            s = u
+        y = y if s is None else self._sum(s, y, stage, f"{name}.gate")
+        return y if pre else self._act(y)
+
+    def _sum(self, s: Tensor, y: Tensor, stage: Stage, name: str) -> Tensor:
+        def gate(which: str) -> Tensor:
+            return 1 / (1 + torch.exp(-self._conv(s, f"{name}.{which}", 1)))
+
+        if stage.gate == "highway":
+            t = gate("transform")
+            return s * (1 - t) + y * t
+        t = gate("transform") if stage.gate in {"transform", "full"} else 1
+        c = gate("carry") if stage.gate in {"carry", "full"} else 1
+        return s * c + y * t
+
+    def _branch(self, x: Tensor, stage: Stage, stride: int, name: str, shared: bool) -> Tensor:
+        spans = stage.shortcut_depth
+        striding = 2 if stage.block == "bottleneck" and self.a.stride_in == "conv3x3" else 1
+        for number in range(1, spans + 1):
+            if self.a.order == "pre" and not (shared and number == 1):
+                x = self._act(self._norm(x, f"{name}.norm{number}"))
+            inner = stage.block == "bottleneck" and 1 < number < spans
+            x = self._conv(x, f"{name}.conv{number}", stride if number == striding else 1,
+                           stage.cardinality if inner else 1)
+            if self.a.order == "post":
+                x = self._norm(x, f"{name}.norm{number}")
+                x = self._act(x) if number < spans else x
+        return self._excited(x, f"{name}.se") if stage.se_ratio else x
+
+    def _excited(self, x: Tensor, name: str) -> Tensor:
+        rows = []
+        for image in x:
+            means = torch.stack([channel.mean() for channel in image])
+            hidden = (self.state[f"{name}.squeeze.weight"] @ means + self.state[f"{name}.squeeze.bias"]).clamp(min=0)
+            scale = self.state[f"{name}.excite.weight"] @ hidden + self.state[f"{name}.excite.bias"]
+            rows.append(torch.stack([c / (1 + torch.exp(-g)) for c, g in zip(image, scale, strict=True)]))
+        return torch.stack(rows)
+
+    def _conv(self, x: Tensor, name: str, stride: int, groups: int = 1) -> Tensor:
+        weight = self.state[f"{name}.weight"]
+        return F.conv2d(x, weight, self.state.get(f"{name}.bias"), stride, weight.shape[-1] // 2, 1, groups)
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        mean, var, weight, bias = (
+            self.state[f"{name}.{key}"][:, None, None] for key in ("running_mean", "running_var", "weight", "bias"))
+        return (x - mean) / (var + 1e-5) ** 0.5 * weight + bias
+
+    def _act(self, x: Tensor) -> Tensor:
+        return x.clamp(min=0) if self.a.activation == "relu" else x / (1 + torch.exp(-x))
+
+
+def unsettled(plan: Sequence, seed: int = 0) -> nn.Module:
+    """The network in float64 and evaluation mode, with norms and biases away from their starting values."""
+    model = build(plan, seed).double().eval()
+    generator = torch.Generator().manual_seed(seed)
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and value.ndim == 1:
+            noise = torch.rand(value.shape, generator=generator, dtype=value.dtype)
+            value.copy_(noise + 0.5 if name.endswith(("weight", "var")) else noise - 0.5)
+    return model
