@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-
 _MOST_LINES = 50        # of mistakes shown at once
 
 

@@ -73,7 +73,7 @@ class _Reader:
             else:
                 written[str(key)] = (("network", key), raw)
         for name, (place, _) in list(written.items()):
-            if name not in KNOBS or name == place[-1] and "." in name:
+            if name not in KNOBS or (name == place[-1] and "." in name):
                 self._problem(place, "is not a knob", "stem is written {kind: ..., width: ...}" if name == "stem"
                               else closest(name, {"stem", *(k for k in KNOBS if "." not in k)}))
                 del written[name]

@@ -47,4 +47,5 @@ def _plain(value: Any) -> Any:
 
 def overrides(pairs: dict[str, Any], given: list[str] | None) -> list[str]:
     """`KEY=VALUE` for each option that was given, then what `--set` says."""
-    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in pairs.items() if value is not None] + list(given or [])
+    options = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in pairs.items() if value is not None]
+    return [*options, *(given or [])]

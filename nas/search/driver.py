@@ -22,6 +22,7 @@ from nas.front import non_dominated
 from nas.plan import Shape
 from nas.search.halving import Seen as AtRung
 from nas.search.halving import goes_on, rungs
+from nas.search.pace import LARGEST_SHARE, Pace
 from nas.search.samplers import STRATIFIED, Sampler, Seen, derived
 from nas.space import Judgement, Point
 from nas.store import EpochRecord, EvaluationKey, Ledger, Projection, State, TrialRecord
@@ -58,7 +59,7 @@ class Driver:
 
     def __init__(
         self, study: Study, ledger: Ledger, facts: DataFacts, folder: Path, projection: Projection | None = None,
-        threads: int | None = None,
+        threads: int | None = None, pace: Pace | None = None,
     ):
         self.study, self.ledger, self.facts, self.folder = study, ledger, facts, folder
         self.projection, self.threads = projection, threads
@@ -85,7 +86,7 @@ class Driver:
         self._spent_before = record.seconds_spent if record is not None else 0.0
         self._levels = (*self.rungs, study.recipe.epochs)
         self._reached: dict[int, dict[int, AtRung]] = {level: {} for level in self._levels}
-        self._quickest = math.inf       # seconds to the first rung
+        self.pace = pace or Pace()
         for number, curve in self.curves.items():
             for epoch in curve:
                 self._note_level(number, epoch)
@@ -207,7 +208,7 @@ class Driver:
         if number < len(self._start_points):
             point = self._start_points[number]
             judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
-            if judged.architecture.id not in self._ids:
+            if self._fresh(judged):
                 self.sampler.show([*(self._seen(t) for t in self.trials.values()), Seen(number, point, {}, None, True)])
                 return point, {}, judged
         for attempt in range(_ASKS):
@@ -215,7 +216,7 @@ class Driver:
             judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
             if self._fresh(judged):
                 return point, attrs, judged
-            self.sampler.refuse(number, judged.broken) if judged.broken else self.sampler.tell(number, None)
+            self.sampler.refuse(number, judged.broken)
         if self.study.search.sampler == "grid":
             return None
         return self._drawn(number)
@@ -235,6 +236,10 @@ class Driver:
             self.tally.infeasible.update(judged.broken.keys())
             self._refused.update(judged.broken.keys())
             return False
+        if self._too_long(judged):
+            self.tally.infeasible["time"] += 1
+            self._refused["time"] += 1
+            return False
         if judged.architecture.id in self._ids:
             self.tally.duplicates += 1
             return False
@@ -246,7 +251,8 @@ class Driver:
         facts, count = self.facts, min(10, max(1, (self.study.budget.trials or 30) // 3))
         judged = [(p, self.study.space.judge(p, facts.shape, facts.classes))
                   for p in (self.study.space.sample(rng) for _ in range(50 * count))]
-        feasible = sorted((j.cost.macs, index) for index, (_, j) in enumerate(judged) if j.cost and not j.broken)
+        feasible = sorted((j.cost.macs, index) for index, (_, j) in enumerate(judged)
+                          if j.cost and not j.broken and not self._too_long(j))
         if len(feasible) < count:
             return []
         low, high = math.log(feasible[0][0]), math.log(feasible[-1][0])
@@ -294,17 +300,25 @@ class Driver:
         return (budget.trials is not None and len(self.trials) >= budget.trials) or self._too_late()
 
     def _too_late(self) -> bool:
-        """Whether the time left does not even hold the quickest first rung seen so far."""
-        left = self.seconds_left()
-        return left <= 0 or (left < self._quickest < math.inf)
+        """Whether the time left does not even hold the first rung of the cheapest network seen so far."""
+        cheapest = min((trial.macs for trial in self.trials.values()), default=0)
+        return self.seconds_left() <= self._levels[0] * self.pace.epoch(cheapest)
+
+    def _too_long(self, judged: Judgement) -> bool:
+        """Whether a training is expected to take more than its share of the time budget, or than is left."""
+        budget = self.study.budget.time
+        if budget is None or judged.cost is None:
+            return False
+        seconds = self.pace.epoch(judged.cost.macs)
+        return (seconds * self.study.recipe.epochs > LARGEST_SHARE * budget
+                or seconds * self._levels[0] > self.seconds_left())
 
     # --- taking in
 
     def _note_level(self, number: int, epoch: EpochRecord) -> None:
         if epoch.epoch in self._reached:
             self._reached[epoch.epoch][number] = AtRung(self.trials[number].macs, epoch.accuracy)
-        if epoch.epoch == self._levels[0]:
-            self._quickest = min(self._quickest, sum(e.seconds for e in self.curves[number]))
+        self.pace.saw(self.trials[number].macs, epoch.seconds)
 
     def _worth_more(self, number: int, epoch: EpochRecord) -> bool:
         at_rung = self._reached[epoch.epoch]

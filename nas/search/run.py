@@ -15,8 +15,10 @@ from nas.data import Dataset, load
 from nas.errors import InvalidInput, NasError, Problem
 from nas.evaluation import Evaluator
 from nas.feasibility import check_limits, survey
+from nas.measure import recorded_speed
 from nas.search.driver import DataFacts, Driver
 from nas.search.local import run_local
+from nas.search.pace import Pace
 from nas.search.samplers import check_sampler, readable_distribution
 from nas.settings import Search
 from nas.store import EpochRecord, Ledger, Projection, StudyRecord, TrialRecord
@@ -116,13 +118,16 @@ def _search(
     axes = {axis.name: readable_distribution(axis) for axis in study.space.axes}
     projection = Projection(ledger, study.name, objectives, axes)
     workers = workers_of(study.search, evaluate is None)
-    driver = Driver(study, ledger, facts, folder, projection, threads=workers.threads)
+    training = evaluate is None
+    pace = Pace(_seconds_per_mac(dataset, workers) if training else 0.0)
+    driver = Driver(study, ledger, facts, folder, projection, threads=workers.threads, pace=pace)
     driver.on_trial = lambda trial: view.trial(driver, trial)
     driver.on_epoch = lambda trial, epoch: view.epoch(driver, trial, epoch)
     interrupted = False
     try:
         if not driver.finished:
-            _summary(study, facts, dataset, workers, ledger, view, evaluate is None)
+            _summary(study, facts, dataset, workers, ledger, view, training)
+            pace.prior = _seconds_per_mac(dataset, workers) if training else 0.0    # measured by now
             view.began(driver)
             _execute(driver, study.search, workers, evaluate)
     except KeyboardInterrupt:
@@ -133,6 +138,13 @@ def _search(
     waiting = sum(not trial.state.finished for trial in driver.trials.values())
     stored = StoredStudy(study.name, ledger.url.render_as_string(hide_password=False), home)
     return Outcome(stored, driver.new_trials, interrupted, driver.exhausted, waiting)
+
+
+def _seconds_per_mac(dataset: Dataset, workers: Workers) -> float:
+    """Of an epoch, by the machine's measured speed; 0 where it has not been measured yet."""
+    speed = recorded_speed("cuda" if workers.gpus else "cpu", workers.threads)
+    images = dataset.info.n_train + dataset.info.n_validation / 3       # a forward pass is a third of a step
+    return images / speed.macs_per_second if speed is not None else 0.0
 
 
 def _execute(driver: Driver, search: Search, workers: Workers, evaluate: Evaluator | None) -> None:

@@ -127,9 +127,9 @@ class Sampler:
             self._study.tell(handle, None if values is None else list(values), state)
 
     def refuse(self, number: int, broken: Mapping[str, float]) -> None:
-        """The point asked for as `number` breaks limits, by these shares; the sampler is told, and asked again."""
+        """The point asked for as `number` is not taken: it breaks limits, by these shares, or is there already."""
         handle = self._handles.get(number)
-        if handle is None or self.name not in _CONSTRAINED:
+        if handle is None or not broken or self.name not in _CONSTRAINED:
             self.tell(number, None)
             return
         trial = optuna.trial.Trial(self._study, self._study.get_trials(deepcopy=False)[handle]._trial_id)

@@ -1,0 +1,37 @@
+"""How long a training will take: so that under a time budget no trial takes most of it.
+
+An epoch is taken to cost a fixed overhead and a time per MAC. The time per MAC is the machine's measured speed until
+this study has seen networks of different enough cost; the overhead is what the epochs seen took beyond that.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+LARGEST_SHARE = 0.25    # of a time budget that one trial may be expected to take
+_SPREAD = 8.0           # times in MACs between the networks seen, from which their own slope counts
+
+
+class Pace:
+    """Seconds an epoch by MACs. `seconds_per_mac`: an epoch's, by the machine's measured speed; 0: not known."""
+
+    def __init__(self, seconds_per_mac: float = 0.0):
+        self.prior = seconds_per_mac
+        self._seen: dict[int, list[float]] = {}
+
+    def saw(self, macs: int, seconds: float) -> None:
+        """An epoch of a network of `macs` took `seconds`."""
+        if seconds > 0:
+            self._seen.setdefault(macs, []).append(seconds)
+
+    def epoch(self, macs: int) -> float:
+        """The seconds that an epoch of a network of `macs` is expected to take; 0 where nothing is known."""
+        if not self._seen:
+            return self.prior * macs
+        points = {size: statistics.median(times) for size, times in self._seen.items()}
+        slope = self.prior
+        small, large = min(points), max(points)
+        if large >= _SPREAD * small:
+            slope = max(0.0, (points[large] - points[small]) / (large - small))
+        overhead = statistics.median(max(0.0, seconds - slope * size) for size, seconds in points.items())
+        return overhead + slope * macs

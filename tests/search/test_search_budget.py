@@ -1,0 +1,177 @@
+"""When a search ends and how it goes on: budgets, waiting trials, changed settings, and `run` from end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from search_cases import Fake, World, study, summary
+
+import nas
+from nas.errors import NasError
+from nas.evaluation import Progress
+from nas.search.run import Outcome, Silent, run
+from nas.settings import Budget
+from nas.store import Ledger, State
+from nas.study import Study
+
+
+def timed(seconds: float, trials: int | None = None, **changes: object) -> Study:
+    """A study with a time budget, never stopped early."""
+    return dataclasses.replace(study(stopping="none", **changes), budget=Budget(trials=trials, time=seconds))
+
+
+def test_the_time_budget_ends_a_search(world: World) -> None:
+    fake = dataclasses.replace(world.fake, sleep=0.02)
+    first = world.search(timed(1.0, epochs=3), fake)
+    assert first.seconds_left() <= 0.5
+    assert world.ledger.study("fake").seconds_spent >= 0.5
+    begun = len(fake.started())
+    assert begun >= 1
+    states = {t.state for t in world.trials()}
+    assert states <= {State.COMPLETE, State.WAITING}
+
+    world.ledger.add_seconds("fake", 1.0)
+    again = world.search(timed(1.0, epochs=3), fake)
+    assert again.new_trials == 0
+    assert len(fake.started()) == begun
+
+
+def test_a_trial_that_time_cut_off_waits_and_is_taken_up(world: World) -> None:
+    fake = dataclasses.replace(world.fake, sleep=0.2)
+    first = world.search(timed(0.5, epochs=5), fake)
+    assert [t.state for t in first.trials.values()] == [State.WAITING]
+    assert world.optuna().trials[0].state.name == "WAITING"
+    again = world.search(timed(1000, trials=2, epochs=5), world.fake)
+    assert [t.state for t in world.trials()] == [State.COMPLETE] * 2
+    assert again.trials[0].point == first.trials[0].point
+    assert [number for number, _ in fake.started()] == [0, 0, 1]
+    assert [e.epoch for e in world.ledger.epochs("fake")[0]] == [1, 2, 3, 4, 5]
+
+
+def test_a_waiting_trial_takes_a_result_that_came_in_meanwhile(world: World) -> None:
+    driver = world.driver(study(trials=1, stopping="none"))
+    assert driver.next_job() is not None
+    driver.close()
+    assert world.trials()[0].state is State.WAITING
+    world.search(study("other", trials=1, stopping="none"))
+    again = world.search(study(trials=1, stopping="none"))
+    assert again.trials[0].state is State.COMPLETE
+    assert again.trials[0].reused
+    assert len(world.fake.started()) == 1
+
+
+def test_what_comes_after_the_end_is_not_taken(world: World) -> None:
+    """A stopped driver takes no more epochs, but the end of a training that is there is not thrown away."""
+    driver = world.driver(study(trials=2, stopping="none", epochs=2))
+    first, second = driver.next_job(), driver.next_job()
+    assert first is not None
+    assert second is not None
+    driver.stop()
+    assert not driver.report(first.number, Progress(1, 1.0, 1.0, 0.5, 0.1))
+    driver.report(second.number, Progress(2, 1.0, 1.0, 0.6, 0.1, done=True))
+    driver.crashed(first.number, "killed")
+    driver.close()
+    assert {t.state for t in world.trials()[1:]} == {State.COMPLETE}
+    assert world.trials()[0].state in (State.WAITING, State.FAILED)
+
+
+def home_run(home: Path, wanted: Study, **changes: object) -> tuple[Outcome, Fake]:
+    """A run from end to end, data and report included."""
+    fake = Fake(home / "started.log", **changes)
+    return run(wanted, home=home, evaluate=fake), fake
+
+
+def test_run_from_end_to_end(tmp_path: Path) -> None:
+    outcome, fake = home_run(tmp_path, study(trials=10, epochs=3), weights=True)
+    assert (outcome.new_trials, outcome.interrupted, outcome.exhausted, outcome.waiting) == (10, False, False, 0)
+    assert {path.name for path in (tmp_path / "fake").iterdir()} >= {
+        "report.html", "front.csv", "study.yaml", "checkpoints"}
+    stored = nas.open_study("fake", home=tmp_path)
+    assert len(stored.trials()) == 10
+    assert set(stored.front()["number"]) <= set(stored.trials()["number"])
+    assert "stage1.depth" in stored.trials().columns
+
+    again, _ = home_run(tmp_path, study(trials=10, epochs=3))
+    assert again.new_trials == 0
+    assert len(fake.started()) == 10
+    written = nas.load_space(tmp_path / "fake" / "study.yaml")
+    assert written.spec() == study(trials=10, epochs=3).spec()
+    assert run(written, home=tmp_path, evaluate=fake).new_trials == 0
+
+
+def test_a_changed_recipe_is_refused_with_a_diff(tmp_path: Path) -> None:
+    home_run(tmp_path, study(trials=2, epochs=3))
+    changed = study(trials=2, epochs=4, objectives="{accuracy: max, params: min}", seed=7)
+    with pytest.raises(NasError) as caught:
+        home_run(tmp_path, changed)
+    text = str(caught.value)
+    assert "recipe.epochs: 3 -> 4" in text
+    assert "objectives.params: None -> min" in text
+    assert "seed: 0 -> 7" in text
+    assert "--name fake-2" in text
+    with Ledger.open(f"sqlite:///{tmp_path / 'nas.db'}") as ledger:
+        assert ledger.study("fake").spec["recipe"]["epochs"] == 3
+    other, _ = home_run(tmp_path, dataclasses.replace(changed, name="fake-2"))
+    assert other.new_trials == 2
+
+
+def test_settings_of_the_machine_may_change(tmp_path: Path) -> None:
+    home_run(tmp_path, study(trials=3, epochs=3))
+    changed = study(trials=5, epochs=3, sampler="tpe", stopping="none")
+    changed = dataclasses.replace(changed, search=changed.search.model_copy(update={"workers": 7}))
+    outcome, _ = home_run(tmp_path, changed)
+    assert outcome.new_trials == 2
+
+
+class Interrupting(Silent):
+    """Ctrl-C when the third trial ends."""
+
+    def trial(self, driver: object, trial: object) -> None:
+        if len(driver.trials) == 3:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_the_local_executor(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "started.log")
+    outcome = run(study(trials=8, epochs=3), home=tmp_path, evaluate=fake, view=Interrupting())
+    assert outcome.interrupted
+    rest = run(study(trials=8, epochs=3), home=tmp_path, evaluate=fake)
+    assert rest.new_trials == 5
+    straight = run(study(trials=8, epochs=3), home=tmp_path / "other", evaluate=fake)
+    with Ledger.open(outcome.stored.storage) as one, Ledger.open(straight.stored.storage) as two:
+        assert summary(one.trials("fake")) == summary(two.trials("fake"))
+
+
+TINY = """
+name: tiny
+network:
+  stem: {kind: conv3x3, width: 4}
+  stages: 2
+  depth: {per_stage: [1, 2]}
+  width: {first: [4, 6, 8], growth: 2}
+  residual_scaling: {from: 0.1, to: 1.0}
+data: {source: digits, train: 300}
+recipe: {epochs: 2, precision: float32}
+search: {sampler: tpe, executor: local, early_stopping: {kind: halving, first: 1, eta: 2}}
+budget: {trials: 4}
+seed: 5
+"""
+
+
+@pytest.mark.slow
+def test_two_runs_with_one_seed_are_the_same(tmp_path: Path) -> None:
+    """With real training: accuracies and losses to the last bit, and the weights."""
+    from nas.study import study_from_text
+
+    runs = [run(study_from_text(TINY), home=tmp_path / name) for name in ("one", "two")]
+    with Ledger.open(runs[0].stored.storage) as one, Ledger.open(runs[1].stored.storage) as two:
+        first, second = one.trials("tiny"), two.trials("tiny")
+        assert len(first) == 4
+        assert summary(first) == summary(second)
+        assert [t.checkpoint_sha256 for t in first] == [t.checkpoint_sha256 for t in second]
+        strip = [[[(e.epoch, e.train_loss, e.loss, e.accuracy) for e in curve] for curve in ledger.epochs("tiny").values()]
+                 for ledger in (one, two)]
+        assert strip[0] == strip[1]
+    assert any(t.checkpoint_sha256 for t in first)

@@ -1,0 +1,117 @@
+"""Processes that die in the middle: a worker, the driver. Nothing is lost, and nothing runs for ever."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from search_cases import Fake, World, brute_front, study, summary
+from test_search_contract import check_projection
+
+from nas.store import State
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed(ray_world: World) -> None:
+    """Once: the trial is run again. Twice: it is FAILED. The others do not notice."""
+    fake = dataclasses.replace(ray_world.fake, dies_once=(2,), killed=(4,))
+    driver = ray_world.search(study(trials=8, stopping="none", epochs=3), fake)
+    trials = ray_world.trials()
+    assert [t.state for t in trials] == [State.FAILED if n == 4 else State.COMPLETE for n in range(8)]
+    assert "worker died" in trials[4].reason
+    assert "\n" not in trials[4].reason
+    assert "None" not in trials[4].reason
+    assert Counter(number for number, _ in fake.started()) == {n: 2 if n in (2, 4) else 1 for n in range(8)}
+    assert [e.epoch for e in ray_world.ledger.epochs("fake")[2]] == [1, 2, 3]
+    assert {t.number for t in driver.front()} == brute_front(trials, driver.study)
+    check_projection(ray_world)
+
+
+def begin(folder: Path, executor: str, trials: int = 14) -> subprocess.Popen[bytes]:
+    """A search in another process, seen to have begun its fifth training."""
+    fake = Fake(folder / "started.log")
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "search_main.py"), str(folder), executor, str(trials), "0.04"],
+        start_new_session=True, env={**os.environ, "PYTHONPATH": str(HERE)})
+    deadline = time.monotonic() + 120
+    while len(fake.started()) < 5:
+        assert process.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
+@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_driver_that_is_killed(tmp_path: Path, executor: str) -> None:
+    process = begin(tmp_path, executor)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.3)
+
+    world = World(tmp_path)
+    left = {t.number: t.state for t in world.trials()}
+    ended = {n: t for n, t in enumerate(summary(world.trials())) if left[n].finished}
+    assert State.RUNNING in left.values(), "nobody was there to put it back"
+    driver = world.search(study(trials=14))
+    trials = world.trials()
+    assert len(trials) == 14
+    assert all(t.state in (State.COMPLETE, State.PRUNED) for t in trials)
+    assert {n: summary(trials)[n] for n in ended} == ended, "what had ended stays as it was"
+    begun = Counter(number for number, _ in world.fake.started())
+    assert all(begun[n] == 1 for n in ended)
+    assert all(begun[n] == (2 if n in left and n not in ended else 1) for n in range(14))
+    assert all([e.epoch for e in curve] == list(range(1, trials[n].epochs + 1))
+               for n, curve in world.ledger.epochs("fake").items())
+    assert {t.number for t in driver.front()} == brute_front(trials, driver.study)
+    check_projection(world)
+    if executor == "local":
+        straight = World(tmp_path_beside(tmp_path))
+        straight.search(study(trials=14))
+        assert summary(straight.trials()) == summary(trials), "as if it had not been killed"
+        straight.ledger.close()
+    world.ledger.close()
+
+
+def tmp_path_beside(folder: Path) -> Path:
+    """Another empty folder."""
+    other = folder / "other"
+    other.mkdir()
+    return other
+
+
+@pytest.mark.slow
+def test_ray_dies_with_its_driver(tmp_path: Path) -> None:
+    """No worker goes on after its driver was killed."""
+    process = begin(tmp_path, "ray", trials=2000)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    fake = Fake(tmp_path / "started.log")
+    for _ in range(100):
+        before = len(fake.started())
+        time.sleep(0.3)
+        if not children(process.pid):
+            break
+    assert not children(process.pid)
+    assert len(fake.started()) == before
+
+
+def children(session: int) -> list[str]:
+    """Command lines of the processes that are alive in a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after = stat.read_text().rpartition(")")[2].split()
+            if int(after[3]) == session and after[0] != "Z":
+                found.append((stat.parent / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            pass
+    return found

@@ -1,0 +1,123 @@
+"""Early stopping by itself: rungs, closed cases, and what must hold of any rung."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search_cases import World, brute_front, study
+
+from nas.search.halving import NEIGHBOURS, SIMILAR, Seen, goes_on, rungs
+from nas.settings import EarlyStopping
+from nas.store import State
+
+
+@pytest.mark.parametrize(("first", "eta", "epochs", "expected"), [
+    (3, 3.0, 20, (3, 9)), (3, 3.0, 27, (3, 9)), (3, 3.0, 28, (3, 9, 27)), (1, 3.0, 9, (1, 3)), (3, 3.0, 3, ()),
+    (3, 3.0, 4, (3,)), (5, 3.0, 4, ()), (1, 2.0, 9, (1, 2, 4, 8)), (1, 1.2, 6, (1, 2, 3, 4, 5)), (1, 3.0, 1, ()),
+])
+def test_rungs(first: int, eta: float, epochs: int, expected: tuple[int, ...]) -> None:
+    assert rungs(EarlyStopping(first=first, eta=eta), epochs) == expected
+    assert rungs(EarlyStopping(kind="none", first=first, eta=eta), epochs) == ()
+
+
+def same_size(*accuracies: float) -> list[Seen]:
+    """Networks of the same MACs."""
+    return [Seen(1000, accuracy) for accuracy in accuracies]
+
+
+def test_the_first_networks_go_on() -> None:
+    assert goes_on(Seen(1000, 0.1), [], 3)
+    assert goes_on(Seen(1000, 0.1), same_size(0.9), 3)
+    assert not goes_on(Seen(1000, 0.1), same_size(0.9, 0.8), 3)
+
+
+def test_one_in_eta_goes_on() -> None:
+    others = same_size(0.9, 0.8, 0.7, 0.6, 0.5)
+    assert goes_on(Seen(1000, 0.85), others, 3)
+    assert not goes_on(Seen(1000, 0.75), others, 3)
+    assert goes_on(Seen(1000, 0.75), others, 2)
+    assert not goes_on(Seen(1000, 0.55), others, 2)
+
+
+def test_a_small_network_is_not_stopped_for_being_small() -> None:
+    large = [Seen(int(10_000 * SIMILAR) + i, 0.9) for i in range(20)]
+    assert goes_on(Seen(9_999, 0.1), large, 3)
+    assert goes_on(Seen(9_999, 0.1), [*large, Seen(9_000, 0.2)], 3), "one peer is too few to be judged by"
+    assert not goes_on(Seen(9_999, 0.1), [*large, Seen(9_000, 0.2), Seen(9_001, 0.2)], 3)
+
+
+def test_what_small_networks_reach_does_not_stop_a_large_one_alone() -> None:
+    small = [Seen(1_000 + i, 0.9) for i in range(20)]
+    assert goes_on(Seen(100_000, 0.5), small, 3)
+
+
+def test_a_member_of_the_front_goes_on() -> None:
+    """The cheapest of its neighbours is never dominated, however bad it is."""
+    assert goes_on(Seen(900, 0.1), same_size(0.9, 0.8, 0.7, 0.6), 3)
+
+
+def test_ties_do_not_stop_each_other() -> None:
+    assert goes_on(Seen(1000, 0.5), same_size(*[0.5] * 8), 3)
+    assert goes_on(Seen(1000, 0.5), [*same_size(*[0.5] * 6), Seen(999, 0.5), Seen(999, 0.6)], 3)
+
+
+SEEN = st.builds(Seen, st.integers(1, 10**6), st.floats(0, 1).map(lambda x: round(x, 2)))
+ETA = st.floats(1.1, 5)
+
+
+@given(mine=SEEN, others=st.lists(SEEN, max_size=40), eta=ETA)
+def test_against_the_rule_in_words(mine: Seen, others: list[Seen], eta: float) -> None:
+    """A slow reading of the rule: stopped, if dominated and worse than one in eta of those alike and nearest."""
+    front = not any(o.macs <= mine.macs and o.accuracy >= mine.accuracy and o != mine for o in others)
+    ratio = [max(o.macs, mine.macs) / min(o.macs, mine.macs) for o in others]
+    nearest = sorted(range(len(others)), key=lambda i: ratio[i])[:NEIGHBOURS - 1]
+    if any(math.isclose(ratio[i], SIMILAR) for i in nearest) or len(set(ratio)) < len(ratio):
+        return      # ties in distance are broken by rounding
+    peers = [others[i] for i in nearest if ratio[i] < SIMILAR]
+    place = sum(p.accuracy > mine.accuracy for p in peers)
+    expected = front or len(peers) + 1 < eta or place < math.ceil((len(peers) + 1) / eta)
+    assert goes_on(mine, others, eta) == expected
+
+
+@given(mine=SEEN, others=st.lists(SEEN, max_size=40), eta=ETA, more=st.floats(0, 1))
+def test_better_is_never_worse(mine: Seen, others: list[Seen], eta: float, more: float) -> None:
+    if goes_on(mine, others, eta):
+        assert goes_on(mine._replace(accuracy=mine.accuracy + more), others, eta)
+
+
+@given(rung=st.lists(SEEN, min_size=1, max_size=40), eta=ETA)
+def test_the_front_of_a_rung_goes_on(rung: list[Seen], eta: float) -> None:
+    for index, mine in enumerate(rung):
+        others = rung[:index] + rung[index + 1:]
+        if not any(o.macs <= mine.macs and o.accuracy >= mine.accuracy and o != mine for o in others):
+            assert goes_on(mine, others, eta)
+
+
+@pytest.mark.parametrize("eta", [2, 3])
+def test_a_search_stops_some_and_none_of_them_is_on_the_front(world: World, eta: int) -> None:
+    wanted = study(trials=30, stopping=f"{{kind: halving, first: 1, eta: {eta}}}")
+    driver = world.search(wanted)
+    trials = world.trials()
+    pruned = {t.number for t in trials if t.state is State.PRUNED}
+    assert pruned
+    assert not pruned & {t.number for t in driver.front()}
+    assert {t.number for t in driver.front()} == brute_front(trials, wanted)
+    assert all(t.epochs in rungs(wanted.search.early_stopping, 9) for t in trials if t.number in pruned)
+
+
+def test_the_sampler_sees_one_fidelity(world: World) -> None:
+    """Every value in the sampler's own study is the accuracy at one number of epochs, never a stopped one's last."""
+    driver = world.search(study(sampler="tpe", trials=30))
+    curves, level = world.ledger.epochs("fake"), driver._level
+    assert level > 1
+    assert any(t.epochs < level for t in world.trials()), "some were stopped before"
+    by_params = {tuple(sorted(driver.sampler._frozen(driver._seen(t)).params.items())): t for t in world.trials()}
+    seen = [t for t in driver.sampler._study.trials if t.state.name == "COMPLETE" and not t.constraints]
+    assert len(seen) >= 8
+    for one in seen:
+        trial = by_params[tuple(sorted(one.params.items()))]
+        assert trial.epochs >= level
+        assert one.values == [curves[trial.number][level - 1].accuracy, trial.macs]

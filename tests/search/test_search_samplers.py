@@ -1,0 +1,168 @@
+"""The contract of every sampler: legal points, the same ones for the same history, an end, and a bounded memory."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search_cases import FACTS, SMALL, World, study, summary
+
+from nas.errors import InvalidInput
+from nas.front import Objective
+from nas.search import driver as driver_module
+from nas.search import samplers
+from nas.search.samplers import SAMPLERS, Sampler, Seen, check_sampler
+from nas.space import Point
+from nas.study import Study, study_from_text
+
+NUMBERS = """
+name: fake
+network:
+  stem: {{kind: conv3x3, width: 4}}
+  stages: 2
+  block: bottleneck
+  depth: {{per_stage: [1, 2, 3]}}
+  width: {{first: [4, 8, 16], growth: 2}}
+  bottleneck_ratio: [0.5, 1.0]
+  cardinality: [1, 2, 4]
+  se_ratio: [0, 1/4]
+limits: {{macs: {{to: 100k}}}}
+objectives: {objectives}
+recipe: {{epochs: 3}}
+search: {{sampler: {sampler}, executor: local, early_stopping: {{kind: halving, first: 1, eta: 3}}}}
+budget: {{trials: {trials}}}
+seed: {seed}
+"""
+
+
+def study_of(sampler: str, trials: int = 12, seed: int = 0) -> Study:
+    """A study that suits the sampler."""
+    if sampler in ("cmaes", "grid"):
+        objectives = "{accuracy: max}" if sampler == "cmaes" else "{accuracy: max, macs: min}"
+        return study_from_text(NUMBERS.format(sampler=sampler, trials=trials, seed=seed, objectives=objectives))
+    return study(sampler=sampler, trials=trials, seed=seed, epochs=3)
+
+
+@pytest.fixture
+def new_world(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes empty databases."""
+    made: list[World] = []
+
+    def make() -> World:
+        made.append(World(tmp_path_factory.mktemp("world")))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.ledger.close()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_points_are_legal(sampler: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that are refused: the active axes and no others, each with a value of its domain."""
+    asked: list[Point] = []
+
+    def ask(self: Sampler, number: int, attempt: int = 0, was: Callable[..., Any] = Sampler.ask) -> Any:
+        found = was(self, number, attempt)
+        asked.append(found[0])
+        return found
+
+    monkeypatch.setattr(Sampler, "ask", ask)
+    wanted = study_of(sampler, trials=20)
+    world.search(wanted)
+    points = [*asked, *(dict(t.point) for t in world.trials())]
+    assert len(points) >= 30
+    for point in points:
+        before: Point = {}
+        for axis in wanted.space.axes:
+            assert (axis.name in point) == wanted.space.active(axis, before), axis.name
+            if axis.name in point:
+                assert axis.domain.holds(point[axis.name])
+                before[axis.name] = point[axis.name]
+        assert point == before
+    assert all(not wanted.space.judge(t.point, FACTS.shape, FACTS.classes).broken for t in world.trials())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_seed_gives_the_same_search(sampler: str, new_world: Callable[[], World]) -> None:
+    """Also with a restart in the middle and a raised budget; another seed gives another search."""
+    whole, halved, other = new_world(), new_world(), new_world()
+    whole.search(study_of(sampler))
+    halved.search(study_of(sampler, trials=6))
+    halved.search(study_of(sampler, trials=12))
+    other.search(study_of(sampler, seed=1))
+    assert summary(halved.trials())[:6] == summary(whole.trials())[:6]
+    assert summary(halved.trials()) == summary(whole.trials())
+    assert [t.point for t in other.trials()] != [t.point for t in whole.trials()]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_small_space_is_exhausted_cleanly(sampler: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "_DRAWS", 1000)
+    text = SMALL.replace("SAMPLER", sampler)
+    wanted = study_from_text(text + ("objectives: {accuracy: max}" if sampler == "cmaes" else ""))
+    driver = world.search(wanted)
+    assert driver.exhausted
+    assert driver.finished
+    assert len(world.trials("small")) == 12
+    assert len({t.architecture_id for t in world.trials("small")}) == 12
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_what_a_sampler_is_shown_stays_bounded(
+    sampler: str, world: World, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(samplers, "MOST_SEEN", 8)
+    sizes: list[int] = []
+
+    def ask(self: Sampler, number: int, attempt: int = 0, was: Callable[..., Any] = Sampler.ask) -> Any:
+        sizes.append(len(self._study.get_trials(deepcopy=False)))
+        return was(self, number, attempt)
+
+    monkeypatch.setattr(Sampler, "ask", ask)
+    world.search(study_of(sampler, trials=60))
+    assert len(sizes) >= 60
+    assert max(sizes) <= 3 * 8 + 24 + 1, "three times the bound, and the asks of one trial"
+
+
+def test_the_front_and_the_newest_are_shown() -> None:
+    space = study().space
+    rng = random.Random(0)
+    many = [Seen(n, space.sample(rng), {}, (rng.random() * 0.5, 1000.0 + n), False) for n in range(2000)]
+    many[3] = Seen(3, many[3].point, {}, (0.9, 10.0), False)
+    many.append(Seen(2000, space.sample(rng), {}, None, True))
+    sampler = Sampler("tpe", space, (Objective("accuracy", "max"), Objective("macs", "min")), 0)
+    sampler.show(many)
+    shown = sampler._study.trials
+    assert len(shown) == samplers.MOST_SEEN + 1
+    assert [0.9, 10.0] in [t.values for t in shown]
+    newest = [list(seen.values or ()) for seen in many[-400:-1]]
+    assert all(values in [t.values for t in shown] for values in newest)
+    assert [t.state.name for t in shown].count("RUNNING") == 1
+
+
+def test_refused_points_are_told_with_the_reason(world: World) -> None:
+    driver = world.search(study_of("tpe", trials=6))
+    told = [t for t in driver.sampler._study.trials if t.constraints]
+    assert all(share > 0 for t in told for share in t.constraints.values())
+    assert sum(driver.tally.infeasible.values()) >= len(told)
+
+
+@pytest.mark.parametrize(("name", "objectives", "words"), [
+    ("tpee", ("accuracy",), ["search.sampler", "tpee", "is not a sampler", "tpe"]),
+    ("cmaes", ("accuracy", "macs"), ["search.sampler", "cmaes", "one objective"]),
+    ("cmaes", ("accuracy",), ["search.sampler", "cmaes", "words"]),
+    ("grid", ("accuracy", "macs"), ["search.sampler", "grid", "at most 50,000 points"]),
+])
+def test_a_sampler_that_cannot_serve_is_one_clear_line(
+    name: str, objectives: tuple[str, ...], words: list[str], tmp_path: Path,
+) -> None:
+    wanted = tuple(Objective(o, "max" if o == "accuracy" else "min") for o in objectives)
+    with pytest.raises(InvalidInput) as caught:
+        check_sampler(name, study().space, wanted)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert all(word in line for word in words), line
