@@ -12,16 +12,16 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.checkpoint import remove_checkpoint, write_checkpoint
 from nas.evaluation import Job, Progress, recipe_key
-from nas.front import non_dominated
 from nas.plan import Shape
 from nas.search.halving import Seen as AtRung
 from nas.search.halving import goes_on, rungs
+from nas.search.near_front import NearFront
 from nas.search.pace import LARGEST_SHARE, Pace
 from nas.search.samplers import STRATIFIED, Sampler, Seen, derived
 from nas.space import Judgement, Point
@@ -32,7 +32,6 @@ _ASKS = 24              # of the sampler for one trial, before random draws take
 _DRAWS = 20_000         # random draws for one trial, before the space counts as exhausted
 _PROJECT_EVERY = 1.0    # seconds between updates of the Optuna projection
 _CRASHES = 1            # times that a trial whose worker died is started again
-_LAYERS_KEPT = 2        # weights are kept for this many layers of the front
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class Driver:
         for number, curve in self.curves.items():
             for epoch in curve:
                 self._note_level(number, epoch)
-        self._near = list(self._layers(self._complete()))
+        self.near = NearFront(study.objectives, [t for t in self.trials.values() if t.state is State.COMPLETE])
         self._level = self._fidelity()
         self.sampler = Sampler(study.search.sampler, study.space, study.objectives, study.seed)
         self.sampler.show(self._seen(trial) for trial in self.trials.values())
@@ -197,7 +196,7 @@ class Driver:
 
     def front(self) -> list[TrialRecord]:
         """The COMPLETE trials that no other one dominates."""
-        return self._layer(self._near)
+        return self.near.front()
 
     # --- proposing
 
@@ -394,35 +393,16 @@ class Driver:
         if values is not None or self.trials[number].state.finished:
             self.sampler.tell(number, values)
 
-    # --- front and weights
-
-    def _complete(self) -> list[TrialRecord]:
-        return [trial for trial in self.trials.values() if trial.state is State.COMPLETE]
-
-    def _layer(self, trials: list[TrialRecord]) -> list[TrialRecord]:
-        found = [[getattr(trial, o.name) for o in self.study.objectives] for trial in trials]
-        values = [[math.nan if value is None else float(value) for value in row] for row in found]
-        return [trials[index] for index in non_dominated(values, [o.direction for o in self.study.objectives])]
-
-    def _layers(self, trials: list[TrialRecord]) -> Iterator[TrialRecord]:
-        for _ in range(_LAYERS_KEPT):
-            layer = self._layer(trials)
-            yield from layer
-            inside = {trial.number for trial in layer}
-            trials = [trial for trial in trials if trial.number not in inside]
+    # --- weights
 
     def _near_front(self, number: int, progress: Progress) -> bool:
-        candidate = dataclasses.replace(
-            self.trials[number], accuracy=progress.accuracy, latency_ms=progress.latency_ms, state=State.COMPLETE)
-        return any(trial.number == number for trial in self._layers([*self._near, candidate]))
+        return self.near.takes(dataclasses.replace(
+            self.trials[number], accuracy=progress.accuracy, latency_ms=progress.latency_ms, state=State.COMPLETE))
 
     def _admit(self, trial: TrialRecord) -> None:
-        """Take a finished trial into the layers whose weights are kept, and drop the weights of those pushed out."""
-        was = [*self._near, trial]
-        self._near = list(self._layers(was))
-        near = {kept.number for kept in self._near}
-        for out in was:
-            if out.number not in near and out.checkpoint and not out.reused:
+        """Take in a finished trial, and drop the weights of those pushed off the layers that keep them."""
+        for out in self.near.admit(trial):
+            if out.checkpoint and not out.reused and not self.ledger.shared(self.study.name, out.number):
                 self.ledger.clear_checkpoint(self.study.name, out.number)
                 self._keep(dataclasses.replace(self.trials[out.number], checkpoint=None, checkpoint_sha256=None))
                 remove_checkpoint(self.folder.parent / out.checkpoint)

@@ -161,6 +161,11 @@ class Ledger:
         with self._study(study) as (connection, study_id):
             writing.set_checkpoint(connection, study_id, number, path, sha256)
 
+    def shared(self, study: str, number: int) -> bool:
+        """Whether a trial of another study has the same training, and so may need its weights."""
+        with self._study(study, write=False) as (connection, study_id):
+            return reading.shared(connection, study_id, number)
+
     def clear_checkpoint(self, study: str, number: int) -> None:
         """The weights of a trial are gone. No effect on a result that another study gave."""
         with self._study(study) as (connection, study_id):

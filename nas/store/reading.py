@@ -67,6 +67,13 @@ def evaluation(connection: Connection, key: str) -> EvaluationRecord | None:
         started=row.started, finished=row.finished, study=row.trained_by)
 
 
+def shared(connection: Connection, study_id: int, number: int) -> bool:
+    """Whether a trial of another study points at the training of this one."""
+    mine = select(_t.evaluation_id).where(_t.study_id == study_id, _t.number == number).scalar_subquery()
+    others = select(_t.number).where(_t.evaluation_id == mine, _t.study_id != study_id).limit(1)
+    return connection.execute(others).first() is not None
+
+
 def studies(connection: Connection, name: str | None = None) -> list[StudyRecord]:
     """All studies by age, or the one called `name`."""
     query = select(STUDY.c.name, STUDY.c.spec, STUDY.c.created, STUDY.c.seconds_spent).order_by(STUDY.c.id)
