@@ -35,11 +35,12 @@ def read_space(document: Document, problems: list[Problem]) -> SearchSpace | Non
     before = len(problems)
     reader = _Reader(document, problems)
     network = document.values.get("network")
-    if not isinstance(network, dict):
+    if isinstance(network, dict):
+        reader.network(network)
+    else:
         problems.append(document.problem(("network",), "is missing" if network is None else "must be a mapping",
-                                         "write 'network:' and knobs such as depth and width under it"))
-        return None
-    reader.network(network)
+                                         "write 'network:' and knobs such as depth and width under it", network))
+        reader.most_stages = int(KNOBS["stages"].most)      # so that the rules are not blamed for it
     rules = reader.rules(document.values.get("rules"))
     limits = reader.limits(document.values.get("limits"))
     if len(problems) > before:

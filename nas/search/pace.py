@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import statistics
 
-LARGEST_SHARE = 0.25    # of a time budget that one trial may be expected to take
+LARGEST_SHARE = 0.5     # of a time budget that one trial may be expected to take
+_REFERENCE = 3.0        # times as long per MAC as large networks takes the small one by which a machine is measured
 _SPREAD = 8.0           # times in MACs between the networks seen, from which their own slope counts
 
 
@@ -16,8 +17,12 @@ class Pace:
     """Seconds an epoch by MACs. `seconds_per_mac`: an epoch's, by the machine's measured speed; 0: not known."""
 
     def __init__(self, seconds_per_mac: float = 0.0):
-        self.prior = seconds_per_mac
+        self.prior = seconds_per_mac / _REFERENCE
         self._seen: dict[int, list[float]] = {}
+
+    def measured(self, seconds_per_mac: float) -> None:
+        """The machine's speed has been measured by now."""
+        self.prior = seconds_per_mac / _REFERENCE
 
     def saw(self, macs: int, seconds: float) -> None:
         """An epoch of a network of `macs` took `seconds`."""

@@ -127,7 +127,7 @@ def _search(
     try:
         if not driver.finished:
             _summary(study, facts, dataset, workers, ledger, view, training)
-            pace.prior = _seconds_per_mac(dataset, workers) if training else 0.0    # measured by now
+            pace.measured(_seconds_per_mac(dataset, workers) if training else 0.0)
             view.began(driver)
             _execute(driver, study.search, workers, evaluate)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Hostile files through the real command line: one clear line for each mistake, exit 2, nothing written, no traceback."""
+"""Hostile files through the real command line: a clear line for each mistake, exit 2, nothing written, no traceback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEXTS: dict[str, tuple[str | bytes, str, int]] = {
     "utf-16": (OK.encode("utf-16"), "not UTF-8", 1),
     "zeros": (bytes(1000), "U+0000", 1),
     "10 MB": (b"#" * 10_000_000, "larger than 200 kB", 1),
-    "html": ("<!DOCTYPE html>\n<html><body>404</body></html>", "is not YAML", 1),
+    "html": ("<!DOCTYPE html>\n<html><body>404</body></html>", "must be a mapping", 1),
     "json that ends early": ('{"network": {"depth": [1, 2]', "is not YAML", 1),
     "tabs": ("network:\n\tdepth: 1\n", "is not YAML", 1),
     "merge conflict": ("<<<<<<< HEAD\nnetwork: {depth: 1}\n=======\n", "is not YAML", 1),
@@ -91,7 +91,7 @@ TEXTS: dict[str, tuple[str | bytes, str, int]] = {
     "space without end": ("space: /dev/zero\n", "larger than", 1),
     "wrong types everywhere": (
         "network: 1\nrules: 1\nlimits: 1\nobjectives: 1\ndata: 1\nrecipe: 1\nsearch: 1\nbudget: 1\nseed: x\nabout: 1\n",
-        "network: 1", 8),
+        "network: 1", 10),
     "several mistakes": (
         "network: {dpeth: 1, width: 0, gate: [non]}\ndata: {resolution: 1e9}\nbudget: {time: soon}\nseed: -1\n",
         "did you mean depth?", 6),
@@ -129,12 +129,12 @@ def complaint(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[
     return lines
 
 
-@pytest.mark.parametrize("command", ["inspect", "run"])
-@pytest.mark.parametrize("name", TEXTS)
+SHORT = [(name, "run") for name, (text, _, _) in TEXTS.items() if len(text) < 15_000]    # the reader is the same
+
+
+@pytest.mark.parametrize(("name", "command"), [*((name, "inspect") for name in TEXTS), *SHORT])
 def test_hostile_file(name: str, command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, words, count = TEXTS[name]
-    if command == "run" and len(text) > 15_000:
-        pytest.skip("the same reader; once is enough of the long ones")
     (folder / "hostile.yaml").write_bytes(text.encode() if isinstance(text, str) else text)
     lines = complaint([command, "hostile.yaml"], folder, capsys)
     assert any(words in line for line in lines), lines
@@ -162,19 +162,19 @@ def test_hostile_path(path: str, words: str, command: str, folder: Path, capsys:
 
 
 @pytest.mark.parametrize(("limit", "column", "words"), [
-    ("macs: {to: 10}", 16, "limits.macs.to: 10: is below the smallest network of the space"),
-    ("params: {from: 900G}", 18, "limits.params.from: 900G: is above the largest network of the space")])
+    ("macs: {to: 10}", 17, "limits.macs.to: 10: is below the smallest network of the space"),
+    ("params: {from: 900G}", 19, "limits.params.from: 900G: is above the largest network of the space")])
 def test_limits_that_nothing_can_meet(limit: str, column: int, words: str, folder: Path,
                                       capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "hostile.yaml").write_text(OK + f"limits: {{{limit}}}\n")
     (line,) = complaint(["inspect", "hostile.yaml"], folder, capsys)
-    assert line.startswith(f"nas: hostile.yaml:2:{column + 2}: {words}")
+    assert line.startswith(f"nas: hostile.yaml:2:{column}: {words}")
 
 
 @pytest.mark.parametrize(("options", "words"), [
     (["--set", "depth"], "must be KEY=VALUE"),
     (["--set", "network.dpeth=1"], "did you mean depth?"),
-    (["--set", "network.depth=*x"], "is not YAML"),
+    (["--set", "network.depth=*x"], "anchors and aliases"),
     (["--set", "name=../up"], "must be letters"),
     (["--set", "space=/etc/passwd"], "must be the path of a space file"),
     (["--set", "²=1"], "is not known"),
@@ -196,7 +196,7 @@ def test_hostile_options(options: list[str], words: str, folder: Path, capsys: p
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("nas: ")
-    assert words in err.replace("Got unexpected", "unexpected")
+    assert words in err
     assert "Traceback" not in err
 
 
