@@ -171,7 +171,7 @@ def test_two_runs_with_one_seed_are_the_same(tmp_path: Path) -> None:
         assert len(first) == 4
         assert summary(first) == summary(second)
         assert [t.checkpoint_sha256 for t in first] == [t.checkpoint_sha256 for t in second]
-        strip = [[[(e.epoch, e.train_loss, e.loss, e.accuracy) for e in curve] for curve in ledger.epochs("tiny").values()]
-                 for ledger in (one, two)]
+        curves = [ledger.epochs("tiny").values() for ledger in (one, two)]
+        strip = [[[(e.epoch, e.train_loss, e.loss, e.accuracy) for e in curve] for curve in both] for both in curves]
         assert strip[0] == strip[1]
     assert any(t.checkpoint_sha256 for t in first)

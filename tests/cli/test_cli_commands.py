@@ -1,0 +1,179 @@
+"""The commands as a user types them: exit codes, one-line errors, JSON that is alone on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SPACE = """
+name: tiny
+network: {depth: [1, 2], width: {first: [4, 8], growth: 2}, order: [post, pre]}
+recipe: {epochs: 1}
+search: {executor: local, sampler: random}
+budget: {trials: 3}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A working folder in which `nas run` has been run."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "tiny.yaml").write_text(SPACE)
+    done = nas(folder, "run", "tiny.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    (folder / "run.json").write_text(done.stdout)
+    return folder
+
+
+def nas(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return ran(folder, "-m", "nas", *words)
+
+
+def ran(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_run_prints_one_json_object(home):
+    found = json.loads((home / "run.json").read_text())
+    assert found["new_trials"] == 3
+    assert found["front"]
+    assert (home / found["report"]).exists()
+    assert (home / "studies" / "tiny" / "front.csv").exists()
+
+
+def test_run_again_trains_nothing(home):
+    done = nas(home, "run", "tiny.yaml")
+    assert done.returncode == 0
+    assert "nothing new to train" in done.stdout
+
+
+def test_changed_recipe_is_refused_with_a_diff(home):
+    done = nas(home, "run", "tiny.yaml", "--set", "recipe.epochs=2")
+    assert done.returncode == 2
+    assert "recipe.epochs: 1 -> 2" in done.stderr
+    assert "--name" in done.stderr
+
+
+@pytest.mark.parametrize("words", [
+    ("inspect", "tiny.yaml"), ("status",), ("status", "tiny"), ("report", "tiny"), ("export", "tiny"), ("schema",),
+])
+def test_json_is_alone(home, words):
+    done = nas(home, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    assert isinstance(json.loads(done.stdout), dict)
+
+
+def test_inspect_figures(home):
+    found = json.loads(nas(home, "inspect", "tiny.yaml", "--json").stdout)
+    assert found["points"] == 8
+    assert found["feasible_share"] == 1
+    assert found["macs"]["min"] == found["smallest"]["macs"] > 0
+
+
+def test_exported_network_loads(home):
+    folder = json.loads(nas(home, "export", "tiny", "--best", "--json").stdout)["folders"][0]
+    done = ran(home / folder, "example.py")
+    assert done.returncode == 0, done.stderr
+
+
+def test_train_one_network(home):
+    folder = json.loads(nas(home, "export", "tiny", "--best", "--json").stdout)["folders"][0]
+    done = nas(home, "train", f"{folder}/architecture.yaml", "--epochs", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["states"] == {"COMPLETE": 1}
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("run", "nowhere.yaml"), "no such file"),
+    (("run", "tiny.yaml", "--sampler", "magic"), "is not a sampler"),
+    (("run", "tiny.yaml", "--trials", "none"), "trials"),
+    (("run", "tiny.yaml", "--budget", "soon"), "duration"),
+    (("run", "tiny.yaml", "--data", "nowhere.tar", "--name", "other"), "nowhere.tar"),
+    (("run", "tiny.yaml", "--name", "../evil"), "name"),
+    (("status", "nobody"), "no study nobody"),
+    (("export", "tiny", "--best", "--knee"), "exclude each other"),
+    (("train", "tiny.yaml"), "several networks"),
+    (("fly",), "fly"),
+])
+def test_mistakes_are_one_line_and_exit_code_2(home, words, said):
+    done = nas(home, *words)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_no_database_is_one_line(tmp_path):
+    for command in ("status", "dashboard"):
+        done = nas(tmp_path, command)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path):
+    endless = SPACE.replace("epochs: 1}", "epochs: 300}").replace("random}", "random, early_stopping: none}")
+    (tmp_path / "tiny.yaml").write_text(endless)
+    process = subprocess.Popen([sys.executable, "-m", "nas", "run", "tiny.yaml"], cwd=tmp_path, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    database = tmp_path / "studies" / "nas.db"
+    for _ in range(300):
+        if database.exists() and database.stat().st_size and "1" in _running(tmp_path):
+            break
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "go on with" in said
+    assert json.loads(nas(tmp_path, "status", "tiny", "--json").stdout)["states"] == {"WAITING": 1}
+
+
+def _running(folder: Path) -> str:
+    import sqlite3
+
+    with sqlite3.connect(folder / "studies" / "nas.db", timeout=10) as connection:
+        try:
+            return str(connection.execute("select count(*) from nas_trial where state = 'RUNNING'").fetchone()[0])
+        except sqlite3.OperationalError:
+            return ""
+
+
+@pytest.mark.slow
+def test_dashboard_in_a_real_browser(home):
+    from playwright.sync_api import sync_playwright
+
+    chromium = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+                     if os.path.exists(path)), None)
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    server = subprocess.Popen([sys.executable, "-m", "nas", "dashboard", "--port", "0"], cwd=home, text=True,
+                              stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    assert server.stdout is not None
+    try:
+        url = re.search(r"http://127\.0\.0\.1:\d+/dashboard/", server.stdout.readline())
+        assert url is not None
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=[
+                "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"])
+            page = browser.new_page()
+            page.goto(url[0])
+            page.get_by_text("tiny").first.click()
+            page.get_by_text("accuracy").first.wait_for()
+            page.get_by_text("macs").first.wait_for()
+            page.goto(f"{url[0]}studies/1/trials")
+            page.get_by_text("width.first").first.wait_for()
+            page.get_by_text("3 Trials").first.wait_for()
+            assert page.get_by_text("Complete", exact=True).count() >= 3
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(30)
+        server.stdout.close()
