@@ -192,9 +192,9 @@ def usable_cores() -> int:
 def _gpu_count() -> int:
     if not Path("/dev/nvidiactl").exists() and os.name == "posix" and not Path("/dev/kfd").exists():
         return 0        # without a driver there is nothing to ask torch for, and importing it takes seconds
-    import torch
+    from nas.train import gpu_count
 
-    return torch.cuda.device_count()
+    return gpu_count()
 
 
 def _folder(home: Path, name: str) -> Path:

@@ -6,10 +6,10 @@ here knows of searches, databases, Ray or files other than the kept speed figure
 
 from nas.train.data import Dataset, Preprocess, Split
 from nas.train.evaluation import accuracy_and_loss
-from nas.train.numerics import Numerics, choose, keep_memory, set_threads, speed, summary
+from nas.train.numerics import Numerics, choose, gpu_count, keep_memory, set_threads, speed, summary
 from nas.train.trainer import Diverged, EpochResult, Trainer
 
 __all__ = [
     "Dataset", "Diverged", "EpochResult", "Numerics", "Preprocess", "Split", "Trainer", "accuracy_and_loss", "choose",
-    "keep_memory", "set_threads", "speed", "summary",
+    "gpu_count", "keep_memory", "set_threads", "speed", "summary",
 ]

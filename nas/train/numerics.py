@@ -85,6 +85,11 @@ def set_threads(threads: int) -> int:
     return granted
 
 
+def gpu_count() -> int:
+    """The GPUs that torch can use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def keep_memory() -> bool:
     """Ask glibc to keep freed memory for the next step, for a process that trains; False where there is no glibc.
 
