@@ -232,7 +232,10 @@ def study_schema() -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/$defs/{model}")
         definitions |= schema.pop("$defs", {})
         sections[key] = schema
-    sections["budget"]["properties"]["time"] = {"type": ["number", "string"], "description": "e.g. 30m, 12h"}
+    sections["budget"]["properties"]["time"] = {"type": ["number", "string", "null"], "description": "e.g. 30m, 12h"}
+    stopping = sections["search"]["properties"]["early_stopping"]
+    kinds = definitions["EarlyStopping"]["properties"]["kind"]["enum"]
+    stopping["anyOf"] = [{"$ref": stopping.pop("$ref")}, {"enum": kinds}]
     objective = {name: {"const": direction} for name, direction in DIRECTIONS.items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nas search space or study",
