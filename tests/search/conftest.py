@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def ray_started() -> Iterator[None]:
     from nas.search.ray_env import prepare_ray
 
     prepare_ray(None)
+    here = str(Path(__file__).parent)       # workers import the evaluators of these tests by name
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     from nas.search.ray_tune import _ray
 
     with _ray(2, None):
