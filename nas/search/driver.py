@@ -31,6 +31,7 @@ from nas.study import Study
 _ASKS = 24              # of the sampler for one trial, before random draws take over
 _DRAWS = 20_000         # random draws for one trial, before the space counts as exhausted
 _PROJECT_EVERY = 1.0    # seconds between updates of the Optuna projection
+_START = 10             # points of a stratified start; the same whatever the budget, which may be raised later
 _CRASHES = 1            # times that a trial whose worker died is started again
 
 
@@ -247,7 +248,7 @@ class Driver:
     def _stratified(self) -> list[Point]:
         """A random start that covers the range of log MACs: one feasible draw from each of its quantiles."""
         rng = random.Random(derived(self.study.seed, -2))
-        facts, count = self.facts, min(10, max(1, (self.study.budget.trials or 30) // 3))
+        facts, count = self.facts, _START
         judged = [(p, self.study.space.judge(p, facts.shape, facts.classes))
                   for p in (self.study.space.sample(rng) for _ in range(50 * count))]
         feasible = sorted((j.cost.macs, index) for index, (_, j) in enumerate(judged)
