@@ -45,7 +45,7 @@ def parse_number(value: object) -> float | int:
     """A number, or a fraction such as 1/16. Raises ValueError with the rule."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return value
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}\s*/\s*[1-9][0-9]{0,17}", value.strip()):
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}\s*/\s*[1-9][0-9]{0,17}", value.strip()):
         return float(Fraction(value.replace(" ", "")))
     raise ValueError("must be a number, or a fraction such as 1/16")
 
