@@ -69,7 +69,7 @@ def test_numbers(text: object, number: float) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "1/0", "0.5", "-1/4", "1/-4", "1/4/2", "/", "", True, None, [], math.inf, -math.inf, math.nan, "9" * 400 + "/1",
+    "1/0", "0.5", "1/-4", "1/4/2", "/", "", True, None, [], math.inf, -math.inf, math.nan, "9" * 400 + "/1",
     "1/" + "9" * 400, "٣/٤"])
 def test_what_is_no_number(text: object) -> None:
     with pytest.raises(ValueError, match="number"):
