@@ -100,10 +100,10 @@ def run(
     folder = _folder(home, study.name)
     storage = storage or default_storage(home)
     with Ledger.open(storage) as ledger:
-        _record(ledger, study)
         dataset = load(study.data, view.say)
         facts = facts_of(dataset)
         check_limits(study.space, facts.shape, facts.classes)
+        _record(ledger, study)      # last: a run that is refused leaves no study behind
         write_spec(folder, study)
         outcome = _search(study, ledger, dataset, facts, folder, home, view, evaluate)
     outcome.stored.write_report()

@@ -111,6 +111,12 @@ def test_mistakes_are_one_line_and_exit_code_2(home, words, said):
     assert "Traceback" not in done.stderr
 
 
+def test_a_refused_run_leaves_nothing_that_its_mending_differs_from(home):
+    refused = nas(home, "run", "tiny.yaml", "--name", "mended", "--set", "limits.macs.to=10")
+    assert refused.returncode == 2
+    assert nas(home, "run", "tiny.yaml", "--name", "mended", "--trials", "1").returncode == 0
+
+
 def test_no_database_is_one_line(tmp_path):
     for command in ("status", "dashboard"):
         done = nas(tmp_path, command)
