@@ -47,7 +47,7 @@ class TrainingEvaluator:
                 yield from _epochs(job, dataset, numerics, micro_batch)
                 return
             except torch.OutOfMemoryError as error:
-                micro_batch = max(1, job.recipe.batch_size // 2)
+                micro_batch = max(1, job.recipe.batch(len(dataset.train.labels)) // 2)
                 torch.cuda.empty_cache()
                 if attempt == 2:
                     what = " ".join(str(error).split())[:200]

@@ -33,7 +33,8 @@ class Recipe(Section):
     """How a network is trained. The default is an anytime schedule, so that epochs compare across trials."""
 
     epochs: int = Field(20, ge=1, le=10_000, description="of a full training")
-    batch_size: int = Field(64, ge=2, le=65_536, description="images a step")
+    batch_size: int | None = Field(None, ge=2, le=65_536, description=(
+        "images a step; default: 64, or 128 from 5,000 training images"))
     schedule: Literal["constant", "one_cycle"] = Field("constant", description=(
         "constant: warm-up, then a constant rate, evaluated on averaged weights (for the search); "
         "one_cycle: warm-up, then cosine to zero (for a final training)"))
@@ -50,6 +51,10 @@ class Recipe(Section):
     flip: bool | None = Field(None, description="random horizontal flip; default: what suits the data")
     cutout: float = Field(0.0, ge=0, lt=1, description="side of the erased square as a share of the image; 0: none")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster, measured once")
+
+    def batch(self, images: int) -> int:
+        """Images a step of a training on `images`. Small networks are bound by their steps, not by their MACs."""
+        return self.batch_size or (128 if images >= 5_000 else 64)
 
 
 class EarlyStopping(Section):

@@ -106,7 +106,7 @@ def _searched(study: Study, storage: str | None, json: bool, again: str, export:
         print_json(_summary(outcome))
     else:
         _print_outcome(outcome, written, again)
-    return 130 if outcome.interrupted else 0
+    return 130 if outcome.interrupted else 1 if outcome.broken_off else 0
 
 
 def _summary(outcome: Outcome) -> dict[str, object]:
@@ -115,6 +115,7 @@ def _summary(outcome: Outcome) -> dict[str, object]:
     front = stored.front()[["number", "accuracy", "macs", "params", "activations", "architecture"]]
     return {
         "study": stored.name, "new_trials": outcome.new_trials, "states": states, "interrupted": outcome.interrupted,
+        "broken_off": outcome.broken_off,
         "waiting": outcome.waiting, "infeasible": stored.results.infeasible, "front": front.to_dict("records"),
         "report": str(stored.folder / "report.html"), "database": _without_password(stored.storage),
     }
@@ -133,7 +134,7 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     out.print()
     terminal_front(stored.results, out)
     out.print()
-    if outcome.new_trials == 0 and not outcome.interrupted:
+    if outcome.new_trials == 0 and not outcome.interrupted and not outcome.broken_off:
         spent = f"the budget is spent ({len(stored.records)} trials)"
         out.print(f"nothing new to train: {spent}; raise --trials or --budget to go on")
     if outcome.exhausted:
@@ -141,6 +142,9 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     for line in written:
         out.print(line, markup=False)
     out.print(f"look      nas dashboard; nas export {stored.name} --best", markup=False)
+    if outcome.broken_off:
+        out.print(f"given up  {outcome.broken_off}", markup=False)
+        out.print(f"log       {stored.folder / 'log'}", markup=False)
     if outcome.interrupted or outcome.waiting:
         what = f"{outcome.waiting} trials wait" if outcome.waiting else "nothing is lost"
         out.print(f"stopped   {what}; go on with: {again}", markup=False)

@@ -8,6 +8,7 @@ projected for the Optuna dashboard.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import random
 import time
@@ -33,6 +34,7 @@ _DRAWS = 20_000         # random draws for one trial, before the space counts as
 _PROJECT_EVERY = 1.0    # seconds between updates of the Optuna projection
 _START = 10             # points of a stratified start; the same whatever the budget, which may be raised later
 _CRASHES = 1            # times that a trial whose worker died is started again
+_FAILURES = 6           # trials in a row that fail before anything succeeds: then it is not the networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,13 @@ class Driver:
         self.curves: dict[int, list[EpochRecord]] = ledger.epochs(study.name)
         self.tally = Tally(Counter(), Counter(ledger.infeasible(study.name)))
         self.exhausted = False
+        self.broken_off = ""        # why the search was given up
         self.new_trials = 0
         self._ids = {trial.architecture_id for trial in self.trials.values()}
         self._running: set[int] = set()
         self._waiting = self._put_back()
         self._crashes: Counter[int] = Counter()
+        self._failures = 0      # in a row
         self._stop = False
         self._refused: Counter[str] = Counter()
         self._dirty: set[int] = set()
@@ -211,14 +215,15 @@ class Driver:
             if self._fresh(judged):
                 self.sampler.show([*(self._seen(t) for t in self.trials.values()), Seen(number, point, {}, None, True)])
                 return point, {}, judged
-        for attempt in range(_ASKS):
+        grid = self.study.search.sampler == "grid"
+        for attempt in itertools.count() if grid else range(_ASKS):
+            if self.sampler.exhausted:
+                return None
             point, attrs = self.sampler.ask(number, attempt)
             judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
             if self._fresh(judged):
                 return point, attrs, judged
             self.sampler.refuse(number, judged.broken)
-        if self.study.search.sampler == "grid":
-            return None
         return self._drawn(number)
 
     def _drawn(self, number: int) -> tuple[Point, dict[str, object], Judgement] | None:
@@ -227,8 +232,10 @@ class Driver:
             point = self.study.space.sample(rng)
             judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
             if self._fresh(judged):
-                self.sampler.show([*(self._seen(t) for t in self.trials.values()), Seen(number, point, {}, None, True)])
-                return point, {}, judged
+                attrs = self.sampler.refused(number)
+                seen = Seen(number, point, attrs, None, True)
+                self.sampler.show([*(self._seen(t) for t in self.trials.values()), seen])
+                return point, attrs, judged
         return None
 
     def _fresh(self, judged: Judgement) -> bool:
@@ -344,9 +351,14 @@ class Driver:
         self._ended(number)
 
     def _ended(self, number: int) -> None:
-        self.tally.states[self.trials[number].state] += 1
+        state = self.trials[number].state
+        self.tally.states[state] += 1
+        self._failures = self._failures + 1 if state is State.FAILED else 0
+        if self._failures >= _FAILURES:
+            self.broken_off = f"{_FAILURES} trials in a row failed, the last one: {self.trials[number].reason}"
+            self.stop()
         self.tally.reused += self.trials[number].reused
-        if self.trials[number].state is State.COMPLETE:
+        if state is State.COMPLETE:
             self._admit(self.trials[number])
         level = self._fidelity()
         if level != self._level:

@@ -83,6 +83,7 @@ class Outcome:
     new_trials: int
     interrupted: bool
     exhausted: bool
+    broken_off: str     # why the search was given up; empty where it was not
     waiting: int
 
 
@@ -137,7 +138,7 @@ def _search(
         view.ended()
     waiting = sum(not trial.state.finished for trial in driver.trials.values())
     stored = StoredStudy(study.name, ledger.url.render_as_string(hide_password=False), home)
-    return Outcome(stored, driver.new_trials, interrupted, driver.exhausted, waiting)
+    return Outcome(stored, driver.new_trials, interrupted, driver.exhausted, driver.broken_off, waiting)
 
 
 def _seconds_per_mac(dataset: Dataset, workers: Workers) -> float:

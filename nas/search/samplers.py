@@ -2,7 +2,8 @@
 
 A sampler is made anew for every ask, with a seed derived from the study's seed and the trial's number, and what it
 keeps in a trial's attributes is stored with the trial: so the same observations give the same suggestion, also after a
-restart. It sees one fidelity at a time and at most `MOST_SEEN` trials, so that the time of an ask does not grow.
+restart; the points that were refused before a trial are part of that. It sees one fidelity at a time and at most
+`MOST_SEEN` trials, so that the time of an ask does not grow.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from nas.errors import InvalidInput, Problem
 from nas.front import Objective, non_dominated
 from nas.knobs import Value
 from nas.language import closest
+from nas.search.sequences import Grid, QuasiRandom
 from nas.space import Axis, Choice, Point, SearchSpace
 
 MOST_SEEN = 500         # observations a sampler is shown: the front, then the newest
@@ -32,7 +34,7 @@ _LARGEST_GRID = 50_000
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def _grid(space: SearchSpace, seed: int) -> BaseSampler:
+def _grid(space: SearchSpace, seed: int) -> Grid:
     sizes = [axis.domain.size for axis in space.axes]
     if None in sizes or math.prod(size or 1 for size in sizes) > _LARGEST_GRID:
         rule = f"takes at most {_LARGEST_GRID:,} points and no continuous axis"
@@ -41,7 +43,7 @@ def _grid(space: SearchSpace, seed: int) -> BaseSampler:
         axis.name: list(range(len(axis.domain.values))) if isinstance(axis.domain, Choice) and axis.domain.ordered
         else list(axis.domain.values) if isinstance(axis.domain, Choice)
         else list(range(int(axis.domain.low), int(axis.domain.high) + 1)) for axis in space.axes}
-    return optuna.samplers.GridSampler(values, seed=seed)
+    return Grid(values, seed)
 
 
 def _cmaes(space: SearchSpace, seed: int) -> BaseSampler:
@@ -55,11 +57,10 @@ SAMPLERS: dict[str, Callable[[SearchSpace, int], BaseSampler]] = {
     "nsga3": lambda space, seed: optuna.samplers.NSGAIIISampler(seed=seed, population_size=20),
     "gp": lambda space, seed: optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False),
     "cmaes": _cmaes,
-    "qmc": lambda space, seed: optuna.samplers.QMCSampler(
-        seed=seed, scramble=True, warn_asynchronous_seeding=False, warn_independent_sampling=False),
+    "qmc": lambda space, seed: QuasiRandom({axis.name: _distribution(axis) for axis in space.axes}, seed),
     "grid": _grid,
 }
-_ONE_SEED = {"qmc", "grid"}             # what is enumerated must not be shuffled anew at every ask
+_REFUSED, _PLACE = "nas:refused", "nas:place"   # in what is kept of a trial: points refused before it; the next place
 _CONSTRAINED = {"tpe", "nsga2", "nsga3"}      # samplers that look at why a point is infeasible, not at its values
 STRATIFIED = {"tpe", "gp"}              # samplers whose random start is better spread over log MACs
 
@@ -83,33 +84,55 @@ class Sampler:
         self.name, self.space, self.objectives, self.seed = name, space, tuple(objectives), seed
         self._distributions = {axis.name: _distribution(axis) for axis in space.axes}
         self._handles: dict[int, int] = {}      # trial number -> number in the in-memory study
+        self._refused: dict[int, list[Any]] = {}    # trial number -> [point, what it breaks] refused before it
+        made = _made(name, space, derived(seed))
+        self._sequence = made if isinstance(made, Grid | QuasiRandom) else None
         self.show(())
 
     def show(self, seen: Iterable[Seen]) -> None:
         """Start from these observations and no others, at most `MOST_SEEN` of them."""
-        self._study = optuna.create_study(directions=[
-            StudyDirection.MAXIMIZE if o.direction == "max" else StudyDirection.MINIMIZE for o in self.objectives])
-        self._handles = {}
-        for one in self._worth_seeing(list(seen)):
-            if one.values is None:
+        known = list(seen)
+        self._study, self._handles = self._new_study(), {}
+        if self._sequence is not None:
+            self._sequence.place = max([self._sequence.place, *(int(one.attrs.get(_PLACE, 0)) for one in known)])
+            return
+        newest = {one.number for one in known[-MOST_SEEN:]}
+        for one in self._worth_seeing(known):
+            if one.number in newest:
+                for point, broken in one.attrs.get(_REFUSED, ()):
+                    self._study.add_trial(self._frozen_refused(point, broken))
+            if one.running and one.values is None:
                 self._handles[one.number] = len(self._study.get_trials(deepcopy=False))
             self._study.add_trial(self._frozen(one))
 
     def ask(self, number: int, attempt: int = 0) -> tuple[Point, dict[str, Any]]:
         """A point for trial `number`, and what the sampler keeps of it. A refused point is asked for again as the
         next `attempt`."""
-        fixed = self.name in _ONE_SEED
+        if self._sequence is not None:
+            self._study = self._new_study()     # no history: what is asked for depends on the place alone
+        self._study.sampler = self._sequence or _made(self.name, self.space, derived(self.seed, number, attempt))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")     # experimental features, and grids that are exhausted
-            seed = derived(self.seed) if fixed else derived(self.seed, number, attempt)
-            self._study.sampler = SAMPLERS[self.name](self.space, seed)
+            warnings.simplefilter("ignore")     # experimental features
             trial = self._study.ask()
             point: Point = {}
             for axis in self.space.axes:
                 if self.space.active(axis, point):
                     point[axis.name] = self._suggested(trial, axis)
+        if self._sequence is not None:
+            self._sequence.place += 1
+            return point, {_PLACE: self._sequence.place}
         self._handles[number] = trial.number
-        return point, dict(self._study.get_trials(deepcopy=False)[trial.number].system_attrs)
+        attrs = dict(self._study.get_trials(deepcopy=False)[trial.number].system_attrs)
+        return point, attrs | self.refused(number)
+
+    def refused(self, number: int) -> dict[str, Any]:
+        """What is to be kept of the points refused so far as trial `number`."""
+        return {_REFUSED: list(self._refused[number])} if self._refused.get(number) else {}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything has been asked for."""
+        return self._sequence is not None and self._sequence.place >= self._sequence.size
 
     @property
     def crowded(self) -> bool:
@@ -129,13 +152,26 @@ class Sampler:
     def refuse(self, number: int, broken: Mapping[str, float]) -> None:
         """The point asked for as `number` is not taken: it breaks limits, by these shares, or is there already."""
         handle = self._handles.get(number)
+        if handle is not None and self.name != "random":
+            asked = self._study.get_trials(deepcopy=False)[handle].params
+            point = {axis.name: _decoded(axis, asked[axis.name]) for axis in self.space.axes if axis.name in asked}
+            self._refused.setdefault(number, []).append([point, dict(broken)])
         if handle is None or not broken or self.name not in _CONSTRAINED:
             self.tell(number, None)
             return
         trial = optuna.trial.Trial(self._study, self._study.get_trials(deepcopy=False)[handle]._trial_id)
         for name, share in broken.items():
             trial.set_constraint(name, share)
-        self.tell(number, [0.0 if o.direction == "max" else math.inf for o in self.objectives])
+        self.tell(number, self._worthless)
+
+    @property
+    def _worthless(self) -> list[float]:
+        """The values of a point that breaks a limit; samplers do not look at them."""
+        return [0.0 if o.direction == "max" else math.inf for o in self.objectives]
+
+    def _new_study(self) -> optuna.Study:
+        return optuna.create_study(directions=[
+            StudyDirection.MAXIMIZE if o.direction == "max" else StudyDirection.MINIMIZE for o in self.objectives])
 
     def _suggested(self, trial: optuna.Trial, axis: Axis) -> Value:
         match self._distributions[axis.name]:
@@ -157,17 +193,33 @@ class Sampler:
                     break
                 kept.add(one.number)
             with_values = [one for one in with_values if one.number in kept]
-        return sorted([*with_values, *(one for one in seen if one.running and one.values is None)],
-                      key=lambda one: one.number)
+        ended = [one for one in seen if not one.running and one.values is None][-MOST_SEEN:]    # without a result
+        running = [one for one in seen if one.running and one.values is None]
+        return sorted([*with_values, *ended, *running], key=lambda one: one.number)
 
     def _frozen(self, one: Seen) -> optuna.trial.FrozenTrial:
-        axes = [axis for axis in self.space.axes if axis.name in one.point]
+        without = TrialState.RUNNING if one.running else TrialState.FAIL
         return optuna.trial.create_trial(
-            state=TrialState.RUNNING if one.values is None else TrialState.COMPLETE,
-            params={axis.name: _encoded(axis, one.point[axis.name]) for axis in axes},
-            distributions={axis.name: self._distributions[axis.name] for axis in axes},
-            values=None if one.values is None else list(one.values),
-            system_attrs=dict(one.attrs))
+            state=without if one.values is None else TrialState.COMPLETE,
+            **self._encoded_point(one.point), values=None if one.values is None else list(one.values),
+            system_attrs={name: value for name, value in one.attrs.items() if name != _REFUSED})
+
+    def _frozen_refused(self, point: Point, broken: Mapping[str, float]) -> optuna.trial.FrozenTrial:
+        told = bool(broken) and self.name in _CONSTRAINED
+        return optuna.trial.create_trial(
+            state=TrialState.COMPLETE if told else TrialState.FAIL, values=self._worthless if told else None,
+            constraints=dict(broken) if told else None, **self._encoded_point(point))
+
+    def _encoded_point(self, point: Point) -> dict[str, Any]:
+        axes = [axis for axis in self.space.axes if axis.name in point]
+        return {"params": {axis.name: _encoded(axis, point[axis.name]) for axis in axes},
+                "distributions": {axis.name: self._distributions[axis.name] for axis in axes}}
+
+
+def _made(name: str, space: SearchSpace, seed: int) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # experimental features, and options that are to be renamed
+        return SAMPLERS[name](space, seed)
 
 
 def check_sampler(name: str, space: SearchSpace, objectives: Sequence[Objective]) -> None:

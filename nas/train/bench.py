@@ -81,7 +81,7 @@ def plain_loop(model: nn.Module, data: Dataset, recipe: Recipe, device: str) -> 
     model = model.to(device).train()
     pixels = Preprocess(data.mean, data.std)(tensor(data.train.images)).to(device)
     dataset = TensorDataset(pixels, tensor(data.train.labels).to(device))
-    loader = DataLoader(dataset, recipe.batch_size, shuffle=True, drop_last=True)
+    loader = DataLoader(dataset, recipe.batch(len(dataset)), shuffle=True, drop_last=True)
     optimizer = torch.optim.SGD(model.parameters(), recipe.learning_rate, momentum=recipe.momentum, nesterov=True,
                                 weight_decay=recipe.weight_decay)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * len(loader))

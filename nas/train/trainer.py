@@ -134,8 +134,9 @@ class Trainer:
     def _make_batches(self) -> Batches:
         dataset = self.dataset
         augmentation = Augmentation.of(self.recipe, dataset.info, dataset.train.images.shape[-1])
-        return Batches(dataset.train, Preprocess(dataset.mean, dataset.std), augmentation, self.recipe.batch_size,
-                       self.device, self.numerics.channels_last)
+        return Batches(dataset.train, Preprocess(dataset.mean, dataset.std), augmentation,
+                       self.recipe.batch(len(dataset.train.labels)), self.device,
+                       self.numerics.channels_last)
 
     def _gradient(self, images: Tensor, labels: Tensor) -> Tensor:
         """Leave the gradient of the batch's mean loss in the flat gradient; returns that loss."""
