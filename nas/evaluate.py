@@ -6,6 +6,7 @@ once, from the start, with half the micro-batch.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal
@@ -13,6 +14,7 @@ from typing import Literal
 import torch
 from safetensors.torch import save
 
+from nas import snapshots
 from nas.data import Dataset, load
 from nas.evaluation import Job, Progress
 from nas.latency import latency_ms
@@ -58,17 +60,30 @@ class TrainingEvaluator:
 def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | None) -> Iterator[Progress]:
     model = build(plan(job.architecture, job.shape, job.classes), seed=job.seed)
     trainer = Trainer(model, dataset, job.recipe, seed=job.seed, numerics=numerics, micro_batch=micro_batch)
-    for number in range(1, job.epochs + 1):
+    place = snapshots.place_of(job, dataset.checksum, str(numerics), micro_batch)
+    so_far: list[Progress] = []
+    if job.rungs and (found := snapshots.find(place)):
+        state, so_far = found
+        trainer.load_state(state)
+        yield from so_far
+    for number in range(len(so_far) + 1, job.epochs + 1):
         try:
             result = trainer.run_epoch()
         except Diverged as error:
             yield Progress(number, failure=str(error), device=_device_name(numerics))
             return
         last = number == job.epochs
-        yield Progress(
-            number, result.train_loss, result.loss, result.accuracy, result.seconds, done=last,
-            latency_ms=latency_ms(model, job.shape, numerics.device) if last and job.latency else None,
-            weights=save(trainer.weights()) if last else None, device=_device_name(numerics))
+        so_far.append(Progress(number, result.train_loss, result.loss, result.accuracy, result.seconds,
+                               device=_device_name(numerics)))
+        if number in job.rungs:
+            snapshots.keep(place, trainer.state(), so_far)
+        if not last:
+            yield so_far[-1]
+    if job.rungs:
+        snapshots.forget(place)
+    yield dataclasses.replace(
+        so_far[-1], done=True, weights=save(trainer.weights()),
+        latency_ms=latency_ms(model, job.shape, numerics.device) if job.latency else None)
 
 
 def _device_name(numerics: Numerics) -> str:

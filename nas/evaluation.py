@@ -32,6 +32,7 @@ class Job:
     epochs: int
     latency: bool = False           # measure latency_ms at the end
     threads: int | None = None      # CPU threads of the worker; None: leave them
+    rungs: tuple[int, ...] = ()     # epochs at which it may be stopped, and later be gone on with
 
     def to_json(self) -> str:
         """The job as JSON text; `from_json` inverts it."""
@@ -45,7 +46,8 @@ class Job:
         """The job that `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
         values |= {"architecture": Architecture.from_dict(values["architecture"]), "shape": tuple(values["shape"]),
-                   "data": Data(**values["data"]), "recipe": Recipe(**values["recipe"])}
+                   "rungs": tuple(values["rungs"]), "data": Data(**values["data"]),
+                   "recipe": Recipe(**values["recipe"])}
         return Job(**values)
 
 

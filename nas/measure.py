@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
+from nas.data import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,6 @@ def record(speed: Speed) -> None:
     os.replace(temporary, file)
 
 
-def cache_folder() -> Path:
-    """Where figures and decoded data are kept: `NAS_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("NAS_CACHE") or platformdirs.user_cache_dir("nas"))
-
-
 def torch_version() -> str:
     """The installed torch, without importing it."""
     return importlib.metadata.version("torch")
@@ -128,4 +123,4 @@ def processor() -> str:
 
 
 def _file() -> Path:
-    return cache_folder() / "speed.json"
+    return cache.root() / "speed.json"

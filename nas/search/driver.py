@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import math
 import random
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,8 +21,7 @@ from pathlib import Path
 from nas.checkpoint import remove_checkpoint, write_checkpoint
 from nas.evaluation import Job, Progress, recipe_key
 from nas.plan import Shape
-from nas.search.halving import Seen as AtRung
-from nas.search.halving import goes_on, rungs
+from nas.search.halving import SCREENED, Halving
 from nas.search.near_front import NearFront
 from nas.search.pace import LARGEST_SHARE, Pace
 from nas.search.samplers import STRATIFIED, Sampler, Seen, derived
@@ -32,7 +32,7 @@ from nas.study import Study
 _ASKS = 24              # of the sampler for one trial, before random draws take over
 _DRAWS = 20_000         # random draws for one trial, before the space counts as exhausted
 _PROJECT_EVERY = 1.0    # seconds between updates of the Optuna projection
-_START = 10             # points of a stratified start; the same whatever the budget, which may be raised later
+_START = SCREENED       # points of a stratified start; the same whatever the budget, which may be raised later
 _CRASHES = 1            # times that a trial whose worker died is started again
 _FAILURES = 6           # trials in a row that fail before anything succeeds: then it is not the networks
 
@@ -67,7 +67,7 @@ class Driver:
         self.projection, self.threads = projection, threads
         self.on_trial: Callable[[TrialRecord], None] = lambda trial: None
         self.on_epoch: Callable[[TrialRecord, EpochRecord], None] = lambda trial, epoch: None
-        self.rungs = rungs(study.search.early_stopping, study.recipe.epochs)
+        self.halving = Halving(study.search.early_stopping, study.recipe.epochs)
         self.trials = {trial.number: trial for trial in ledger.trials(study.name)}
         self.curves: dict[int, list[EpochRecord]] = ledger.epochs(study.name)
         self.tally = Tally(Counter(), Counter(ledger.infeasible(study.name)))
@@ -88,8 +88,6 @@ class Driver:
         self._began = self._charged = time.monotonic()
         record = ledger.study(study.name)
         self._spent_before = record.seconds_spent if record is not None else 0.0
-        self._levels = (*self.rungs, study.recipe.epochs)
-        self._reached: dict[int, dict[int, AtRung]] = {level: {} for level in self._levels}
         self.pace = pace or Pace()
         for number, curve in self.curves.items():
             for epoch in curve:
@@ -105,15 +103,20 @@ class Driver:
     def next_job(self) -> Job | None:
         """The next training, or None: nothing more to start now (`finished` says whether for good)."""
         while not self.ending:
+            promoted = self._promotable()
             if self._waiting:
                 trial = self.ledger.restart_trial(self.study.name, self._waiting.pop(0).number)
-            elif self._budget_reached():
+            elif promoted is not None:
+                trial = self.ledger.promote_trial(self.study.name, promoted)
+                self.halving.promote(promoted)
+                self.tally.states[State.PRUNED] -= 1
+            elif not self._more():
                 return None
             else:
                 proposed = self._propose(len(self.trials))
                 if proposed is None:
                     self.exhausted = True
-                    return None
+                    continue
                 trial = self._open(len(self.trials), *proposed)
             job = self._started(trial)
             if job is not None:
@@ -132,15 +135,16 @@ class Driver:
             self._end(number, state, progress.failure, None, progress)
             return False
         epoch = EpochRecord(progress.epoch, progress.train_loss, progress.loss, progress.accuracy, progress.seconds)
-        self.curves.setdefault(number, []).append(epoch)
+        curve = self.curves.setdefault(number, [])
+        curve[progress.epoch - 1:progress.epoch] = [epoch]      # a promoted trial goes through its first epochs again
         self._note_level(number, epoch)
         self.on_epoch(self.trials[number], epoch)
         if progress.done:
             self._end(number, State.COMPLETE, "", epoch, progress)
             return False
-        if progress.epoch in self.rungs and not self._worth_more(number, epoch):
-            self._end(number, State.PRUNED, f"stopped at epoch {progress.epoch}: nearest networks in MACs are better",
-                      epoch, progress)
+        if not self.halving.goes_on(number, progress.epoch, self._more()):
+            reason = f"stopped at epoch {progress.epoch}: others of its size are worth more"
+            self._end(number, State.PRUNED, reason, epoch, progress)
             return False
         self.ledger.record_epoch(name, number, epoch)
         self._observe(number)
@@ -173,8 +177,8 @@ class Driver:
     @property
     def finished(self) -> bool:
         """Whether nothing runs and nothing will."""
-        return not self._running and (
-            self.ending or self.exhausted or (not self._waiting and self._budget_reached()))
+        return not self._running and (self.ending or not (
+            self._waiting or self._more() or self._promotable() is not None))
 
     def seconds_left(self) -> float:
         """Of the time budget; infinite where there is none."""
@@ -300,16 +304,27 @@ class Driver:
         self._project()
         latency = any(objective.name == "latency_ms" for objective in study.objectives)
         return Job(study.name, number, trial.architecture, self.facts.shape, self.facts.classes, study.data,
-                   study.recipe, study.seed, study.recipe.epochs, latency, self.threads)
+                   study.recipe, study.seed, study.recipe.epochs, latency, self.threads, self.halving.rungs)
 
-    def _budget_reached(self) -> bool:
-        budget = self.study.budget
-        return (budget.trials is not None and len(self.trials) >= budget.trials) or self._too_late()
+    def _more(self) -> bool:
+        """Whether new networks can still be tried."""
+        budget = self.study.budget.trials
+        return not self.exhausted and (budget is None or len(self.trials) < budget) and not self._too_late()
+
+    def _promotable(self) -> int | None:
+        """The trial stopped at the first rung that is most worth going on with, if it can be done in time."""
+        stopped = [number for number, trial in self.trials.items() if trial.state is State.PRUNED]
+        wanted = self.halving.promotable(stopped, self._more())
+        return next((number for number in wanted if self._in_time(number)), None)
+
+    def _in_time(self, number: int) -> bool:
+        seconds = statistics.fmean(epoch.seconds for epoch in self.curves[number]) * self.study.recipe.epochs
+        return seconds <= self.seconds_left()
 
     def _too_late(self) -> bool:
         """Whether the time left does not even hold the first rung of the cheapest network seen so far."""
         cheapest = min((trial.macs for trial in self.trials.values()), default=0)
-        return self.seconds_left() <= self._levels[0] * self.pace.epoch(cheapest)
+        return self.seconds_left() <= self.halving.levels[0] * self.pace.epoch(cheapest)
 
     def _too_long(self, judged: Judgement) -> bool:
         """Whether a training is expected to take more than its share of the time budget, or than is left."""
@@ -318,19 +333,13 @@ class Driver:
             return False
         seconds = self.pace.epoch(judged.cost.macs)
         return (seconds * self.study.recipe.epochs > LARGEST_SHARE * budget
-                or seconds * self._levels[0] > self.seconds_left())
+                or seconds * self.halving.levels[0] > self.seconds_left())
 
     # --- taking in
 
     def _note_level(self, number: int, epoch: EpochRecord) -> None:
-        if epoch.epoch in self._reached:
-            self._reached[epoch.epoch][number] = AtRung(self.trials[number].macs, epoch.accuracy)
+        self.halving.note(number, self.trials[number].macs, epoch.epoch, epoch.accuracy)
         self.pace.saw(self.trials[number].macs, epoch.seconds)
-
-    def _worth_more(self, number: int, epoch: EpochRecord) -> bool:
-        at_rung = self._reached[epoch.epoch]
-        others = [seen for other, seen in at_rung.items() if other != number]
-        return goes_on(at_rung[number], others, self.study.search.early_stopping.eta)
 
     def _end(self, number: int, state: State, reason: str, epoch: EpochRecord | None, progress: Progress) -> None:
         checkpoint = sha256 = None
@@ -383,9 +392,10 @@ class Driver:
     def _fidelity(self) -> int:
         """The epochs at which the sampler sees accuracies: the highest level that enough trials have reached."""
         if any(o.name == "latency_ms" for o in self.study.objectives):
-            return self._levels[-1]
+            return self.halving.levels[-1]
         enough = max(8, len(self.study.space.axes))
-        return max((level for level in self._levels if len(self._reached[level]) >= enough), default=self._levels[0])
+        levels = self.halving.levels
+        return max((level for level in levels if self.halving.reached(level) >= enough), default=levels[0])
 
     def _values(self, number: int) -> tuple[float, ...] | None:
         """The objectives of a trial at the sampler's fidelity."""

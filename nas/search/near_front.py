@@ -20,7 +20,7 @@ class NearFront:
 
     def front(self) -> list[TrialRecord]:
         """The trials that no other one dominates."""
-        return self._layer(self.trials)
+        return self._layer(sorted(self.trials, key=lambda trial: trial.number))
 
     def takes(self, trial: TrialRecord) -> bool:
         """Whether `trial` would be among them."""
@@ -39,6 +39,7 @@ class NearFront:
         return [trials[index] for index in non_dominated(values, [o.direction for o in self.objectives])]
 
     def _layers(self, trials: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
+        trials = sorted(trials, key=lambda trial: trial.number)     # of equal ones the first counts
         for _ in range(LAYERS):
             layer = self._layer(trials)
             yield from layer

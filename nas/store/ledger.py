@@ -186,6 +186,13 @@ class Ledger:
             writing.restart(connection, study_id, number)
             return reading.trials(connection, study_id, [number])[0]
 
+    def promote_trial(self, study: str, number: int) -> TrialRecord:
+        """A PRUNED trial is RUNNING again, from the start; or finished and `reused`, where another study has its
+        complete result."""
+        with self._study(study) as (connection, study_id):
+            writing.promote(connection, study_id, number)
+            return reading.trials(connection, study_id, [number])[0]
+
     # what there is
 
     def stored_evaluation(self, key: EvaluationKey) -> EvaluationRecord | None:

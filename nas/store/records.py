@@ -21,12 +21,12 @@ Point = Mapping[str, Any]
 
 
 class State(StrEnum):
-    """Where a trial stands. The last four are final."""
+    """Where a trial stands. The last four are final, but for a PRUNED one that is promoted."""
 
     WAITING = "WAITING"                 # was running when its driver died; is to be trained from the start
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"               # trained for all its epochs
-    PRUNED = "PRUNED"                   # stopped early, on purpose
+    PRUNED = "PRUNED"                   # stopped early, on purpose; can be promoted: RUNNING again
     FAILED = "FAILED"                   # not a number, diverged, crashed
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
 
@@ -37,7 +37,7 @@ class State(StrEnum):
 
     @property
     def stored(self) -> bool:
-        """Whether the result stands and is never trained again."""
+        """Whether the result stands, and serves other studies."""
         return self in (State.COMPLETE, State.PRUNED)
 
 

@@ -49,6 +49,10 @@ _SET_EVALUATION = update(EVALUATION).where(EVALUATION.c.id == bindparam("of_eval
 _SET_EPOCH = update(EPOCH).where(*_this_epoch)
 _SET_WEIGHTS = _SET_EVALUATION.where(EVALUATION.c.study_id == bindparam("of_study"))
 _DROP_EVALUATION = delete(EVALUATION).where(EVALUATION.c.id == bindparam("of_evaluation"))
+_DROP_EPOCHS = delete(EPOCH).where(_of_evaluation)
+_COST = select(EVALUATION.c.params, EVALUATION.c.macs, EVALUATION.c.activations).where(
+    EVALUATION.c.id == bindparam("of_evaluation"))
+_USERS = select(func.count()).select_from(TRIAL).where(TRIAL.c.evaluation_id == bindparam("of_evaluation"))
 _ADD_COUNT = update(INFEASIBLE).where(*_this_count).values(count=INFEASIBLE.c.count + bindparam("more"))
 _INSERT = {table: insert(table) for table in (STUDY, ARCHITECTURE, EVALUATION, EPOCH, TRIAL, INFEASIBLE)}
 
@@ -97,6 +101,27 @@ def restart(connection: Connection, study_id: int, number: int) -> None:
         return
     _set_trial(connection, study_id, number, state=State.RUNNING)
     _set_evaluation(connection, trial.evaluation_id, state=State.RUNNING, started=_now())
+
+
+def promote(connection: Connection, study_id: int, number: int) -> None:
+    """A pruned trial is trained again, to the end this time; or takes the complete result of another study."""
+    trial = _trial(connection, study_id, number)
+    if trial.state is State.RUNNING:
+        return
+    if trial.state is not State.PRUNED:
+        raise IllegalStep(f"trial {number} is {trial.state} and cannot be promoted")
+    holder = _holder(connection, trial.key)
+    if holder is not None and holder.state is State.COMPLETE:
+        new, reused = holder, True
+    else:
+        cost = Cost(**connection.execute(_COST, {"of_evaluation": trial.evaluation_id}).one()._asdict())
+        new = _Training(_add_evaluation(connection, study_id, cost, trial.key, holder), State.RUNNING, "")
+        reused = False
+    _set_trial(connection, study_id, number, evaluation_id=new.id, state=new.state, reason=new.reason, reused=reused,
+               finished=_now() if reused else None)
+    if connection.execute(_USERS, {"of_evaluation": trial.evaluation_id}).scalar_one() == 0:
+        connection.execute(_DROP_EPOCHS, {"of_evaluation": trial.evaluation_id})
+        connection.execute(_DROP_EVALUATION, {"of_evaluation": trial.evaluation_id})
 
 
 def record_epoch(connection: Connection, study_id: int, number: int, epoch: EpochRecord) -> None:

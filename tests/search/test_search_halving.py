@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_cases import World, brute_front, study
 
-from nas.search.halving import NEIGHBOURS, SIMILAR, Seen, goes_on, rungs
+from nas.search.halving import NEIGHBOURS, SCREENED, SIMILAR, Halving, Rung, Seen, rungs
 from nas.settings import EarlyStopping
 from nas.store import State
 
@@ -21,6 +21,14 @@ from nas.store import State
 def test_rungs(first: int, eta: float, epochs: int, expected: tuple[int, ...]) -> None:
     assert rungs(EarlyStopping(first=first, eta=eta), epochs) == expected
     assert rungs(EarlyStopping(kind="none", first=first, eta=eta), epochs) == ()
+
+
+def goes_on(mine: Seen, others: list[Seen], eta: float) -> bool:
+    """Whether `mine` passes a rung where the others were."""
+    rung = Rung()
+    for number, seen in enumerate([*others, mine]):
+        rung.add(number, seen)
+    return rung.passes(len(others), eta)
 
 
 def same_size(*accuracies: float) -> list[Seen]:
@@ -94,6 +102,90 @@ def test_the_front_of_a_rung_goes_on(rung: list[Seen], eta: float) -> None:
         others = rung[:index] + rung[index + 1:]
         if not any(o.macs <= mine.macs and o.accuracy >= mine.accuracy and o != mine for o in others):
             assert goes_on(mine, others, eta)
+
+
+@given(rung=st.lists(SEEN, min_size=1, max_size=20), again=st.lists(st.tuples(st.integers(0, 19), SEEN), max_size=9),
+       eta=ETA)
+def test_a_network_seen_again_counts_once(rung: list[Seen], again: list[tuple[int, Seen]], eta: float) -> None:
+    one, other = Rung(), Rung()
+    last = dict(enumerate(rung))
+    for number, seen in [*enumerate(rung), *((n, s) for n, s in again if n < len(rung))]:
+        one.add(number, seen)
+        last[number] = seen
+    for number, seen in last.items():
+        other.add(number, seen)
+    assert [one.passes(n, eta) for n in last] == [other.passes(n, eta) for n in last]
+
+
+def screened(count: int, epochs: int = 9, first: int = 1) -> Halving:
+    """A search whose first rung has seen `count` networks, each larger and better than the one before."""
+    halving = Halving(EarlyStopping(first=first, eta=3), epochs)
+    for number in range(count):
+        halving.note(number, 1000 * 2 ** number, first, 0.1 + number / 100)
+    return halving
+
+
+def test_all_stop_at_the_first_rung_until_enough_have_been_there() -> None:
+    for count in range(1, SCREENED):
+        halving = screened(count)
+        assert not halving.goes_on(count - 1, 1, more=True)
+        assert halving.promotable(range(count), more=True) == []
+    assert screened(SCREENED).goes_on(0, 1, more=True)
+
+
+def test_no_more_than_one_in_eta_goes_on_while_new_ones_can_be_tried() -> None:
+    halving = screened(SCREENED)
+    for _ in range(SCREENED // 3):
+        halving.promote(halving.promotable(range(SCREENED), more=True)[0])
+    assert halving.promotable(range(SCREENED), more=True) == []
+    assert not halving.goes_on(min(set(range(SCREENED)) - halving._promoted), 1, more=True)
+    assert set(halving.promotable(range(SCREENED), more=False)) == set(range(SCREENED)) - halving._promoted
+
+
+def test_the_best_is_promoted_first_then_the_farthest_in_macs() -> None:
+    halving, order = screened(SCREENED), []
+    while wanted := halving.promotable(range(SCREENED), more=False):
+        order.append(wanted[0])
+        halving.promote(wanted[0])
+    assert order[:2] == [9, 0]
+    assert order[2] in (4, 5)
+    assert sorted(order) == list(range(SCREENED)), "every one of them is on the front"
+
+
+def test_what_was_promoted_is_not_judged_at_the_first_rung_again() -> None:
+    halving = screened(SCREENED)
+    halving.promote(3)
+    halving.note(3, 8000, 1, 0.0)
+    assert halving.goes_on(3, 1, more=True)
+
+
+def test_the_last_epoch_and_those_between_rungs_stop_nothing() -> None:
+    halving = screened(SCREENED)
+    assert halving.goes_on(0, 2, more=True)
+    assert halving.goes_on(0, 9, more=True)
+    assert Halving(EarlyStopping(kind="none"), 9).goes_on(0, 3, more=True)
+    assert Halving(EarlyStopping(kind="none"), 9).promotable([0], more=False) == []
+
+
+def test_a_promoted_trial_is_trained_again_and_keeps_its_number(world: World) -> None:
+    """Also where it was stopped in an earlier run: more trials make a search go on with those that were stopped."""
+    driver = world.search(study(trials=30))
+    started = [number for number, _ in world.fake.started()]
+    twice = {number for number in started if started.count(number) == 2}
+    assert twice
+    assert max(started.count(number) for number in twice) == 2
+    assert twice <= {t.number for t in world.trials() if t.epochs > 1}, "promoted ones get beyond the first rung"
+    assert sum(driver.tally.states.values()) == 30
+    shown = world.optuna().trials
+    assert {t.number: t.state.name for t in shown} == {t.number: t.state.name for t in world.trials()}
+    assert [len(t.intermediate_values) for t in shown] == [t.epochs for t in world.trials()]
+
+
+def test_with_few_trials_the_worthy_are_trained_to_the_end(world: World) -> None:
+    wanted = study(trials=4)
+    world.search(wanted)
+    assert {t.number for t in world.trials() if t.state is State.COMPLETE} >= brute_front(world.trials(), wanted)
+    assert any(t.state is State.COMPLETE for t in world.trials())
 
 
 @pytest.mark.parametrize("eta", [2, 3])

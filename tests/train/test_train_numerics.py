@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nas import measure
+from nas.data import cache
 from nas.errors import NasError
 from nas.train import numerics
 from nas.train.numerics import Numerics, Reference
@@ -71,7 +72,7 @@ def test_newest_of_this_machine_alone():
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}', '[{"device": "cpu"}]', "null"])
 def test_a_spoilt_file_counts_as_empty(text):
-    folder = measure.cache_folder()
+    folder = cache.root()
     folder.mkdir()
     (folder / "speed.json").write_text(text)
     assert measure.recorded_speed() is None

@@ -1,0 +1,90 @@
+"""A training that is stopped at a rung and gone on with later is the training that was never stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from nas import snapshots
+from nas.evaluate import TrainingEvaluator
+from nas.evaluation import Job, Progress
+from nas.settings import Data
+from nas.study import study_from_text
+
+TEXT = """
+name: one
+network: {stem: {kind: conv3x3, width: 4}, stages: 2, depth: 1, width: {first: 4, growth: 2}, se_ratio: 1/4}
+recipe: {epochs: 4, precision: float32}
+objectives: {accuracy: max}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path))
+
+
+def job(rungs: tuple[int, ...] = (1, 2)) -> Job:
+    study = study_from_text(TEXT)
+    judged = study.space.judge({}, (1, 8, 8), 10)
+    return Job("one", 0, judged.architecture, (1, 8, 8), 10, Data(train=100), study.recipe, 0, 4, threads=1,
+               rungs=rungs)
+
+
+def train(one: Job, epochs: int = 99) -> list[Progress]:
+    """What training gives, stopped after so many epochs, without the time it took."""
+    found = []
+    for progress in TrainingEvaluator("cpu")(one):
+        found.append(dataclasses.replace(progress, seconds=0.0))
+        if len(found) == epochs:
+            break
+    return found
+
+
+def kept() -> list[Path]:
+    return list((snapshots.cache.root() / "snapshots").glob("*"))
+
+
+def test_stopped_and_gone_on_with_is_never_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(job(rungs=()))
+    assert not kept(), "without rungs nothing is kept"
+    assert train(job(), epochs=2) == whole[:2]
+    assert len(kept()) == 1
+    from nas.train import Trainer
+    trained = []
+    run_epoch = Trainer.run_epoch
+    monkeypatch.setattr(Trainer, "run_epoch", lambda self: trained.append(self.epoch) or run_epoch(self))
+    assert train(job()) == whole, "weights and all"
+    assert trained == [2, 3], "the first two epochs were not trained again"
+    assert not kept(), "a training that has ended needs it no more"
+
+
+def test_a_damaged_file_is_left_out() -> None:
+    whole = train(job(rungs=()))
+    train(job(), epochs=2)
+    kept()[0].write_bytes(b"\x00" * 100)
+    assert train(job()) == whole
+
+
+def test_other_trainings_do_not_meet() -> None:
+    train(job(), epochs=2)
+    other = dataclasses.replace(job(), seed=1)
+    assert train(other, epochs=2) != train(job(), epochs=2)
+    assert len(kept()) == 2
+
+
+def test_the_oldest_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    train(job(), epochs=2)
+    first = kept()
+    monkeypatch.setattr(snapshots, "LARGEST", int(first[0].stat().st_size * 1.5))
+    train(dataclasses.replace(job(), seed=1), epochs=2)
+    assert len(kept()) == 1
+    assert kept() != first
+
+
+def test_a_disk_that_cannot_be_written_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(job(rungs=()))
+    (tmp_path / "snapshots").write_text("a file where the folder should be")
+    assert train(job()) == whole
