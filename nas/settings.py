@@ -68,7 +68,8 @@ class EarlyStopping(Section):
 class Search(Section):
     """How points are proposed, stopped early and executed."""
 
-    sampler: str = Field("tpe", description="random, tpe, nsga2, nsga3, gp, cmaes, qmc or grid")
+    sampler: Literal["random", "tpe", "nsga2", "nsga3", "gp", "cmaes", "qmc", "grid"] = Field(
+        "tpe", description="who proposes points")
     early_stopping: EarlyStopping = EarlyStopping()
     executor: Literal["ray", "local"] = Field("ray", description="local: in this process, without Ray")
     workers: int | None = Field(None, ge=1, le=10_000, description="parallel trials; default: fits the machine")

@@ -25,7 +25,7 @@ def _tree(name: str, node: p.Node) -> list[str]:
                 parts += [("transform", node.gate.transform), ("carry", node.gate.carry)]
             parts.append(("post", node.post))
             gate = f", {node.gate.kind} gate" if node.gate is not None else ""
-            head = f"{name}: residual {_flow(node)}, alpha {node.scale:g}{gate}"
+            head = f"{name}: residual {_flow(node)}, alpha {node.scale:.12g}{gate}"
             return [head, *_indented(_tree(part, inner) if inner is not None else [f"{part}: none"]
                                      for part, inner in parts)]
         case _:
@@ -36,7 +36,7 @@ def leaf(node: p.Node) -> str:
     """What a layer is, without its shapes."""
     match node:
         case p.Conv():
-            bias = f", bias {node.bias_init:g}" if node.bias else ""
+            bias = f", bias {node.bias_init:.12g}" if node.bias else ""
             return f"conv {node.kernel}×{node.kernel}, stride {node.stride}, groups {node.groups}{bias},"
         case p.Norm():
             return "batch norm"

@@ -63,7 +63,8 @@ def build(plan: p.Sequence, seed: int | None = None, device: str = "cpu") -> nn.
     if seed is None:
         with torch.device(device):
             return _made(_call(plan))
-    with torch.random.fork_rng(devices=[]), torch.device(device):
+    seeded = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=seeded), torch.device(device):
         torch.manual_seed(seed)
         return _made(_call(plan))
 

@@ -93,7 +93,7 @@ def test_train_one_network(home):
 
 @pytest.mark.parametrize(("words", "said"), [
     (("run", "nowhere.yaml"), "no such file"),
-    (("run", "tiny.yaml", "--sampler", "magic"), "is not a sampler"),
+    (("run", "tiny.yaml", "--sampler", "magic"), "must be one of 'random'"),
     (("run", "tiny.yaml", "--trials", "none"), "trials"),
     (("run", "tiny.yaml", "--budget", "soon"), "duration"),
     (("run", "tiny.yaml", "--data", "nowhere.tar", "--name", "other"), "nowhere.tar"),

@@ -176,3 +176,20 @@ def test_two_runs_with_one_seed_are_the_same(tmp_path: Path) -> None:
         strip = [[[(e.epoch, e.train_loss, e.loss, e.accuracy) for e in curve] for curve in both] for both in curves]
         assert strip[0] == strip[1]
     assert any(t.checkpoint_sha256 for t in first)
+
+
+def test_a_search_that_only_fails_is_given_up(tmp_path: Path) -> None:
+    outcome, fake = home_run(tmp_path, study(trials=30, epochs=2, stopping="none"), raising=tuple(range(30)))
+    assert outcome.broken_off == (
+        "6 trials in a row failed, the last one: ValueError: no such thing as trial 5; traceback in the log")
+    assert len(fake.started()) == 6
+    later, _ = home_run(tmp_path, study(trials=30, epochs=2, stopping="none"))
+    assert later.broken_off == ""
+    assert later.new_trials == 24, "mended, it goes on"
+
+
+def test_failures_between_successes_are_part_of_a_search(tmp_path: Path) -> None:
+    failing = tuple(n for n in range(20) if n % 6 != 5)
+    outcome, _ = home_run(tmp_path, study(trials=20, epochs=2, stopping="none"), failing=failing)
+    assert outcome.broken_off == ""
+    assert outcome.new_trials == 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from search_cases import FACTS, SMALL, World, study, summary
@@ -15,6 +15,7 @@ from nas.front import Objective
 from nas.search import driver as driver_module
 from nas.search import samplers
 from nas.search.samplers import SAMPLERS, Sampler, Seen, check_sampler
+from nas.settings import Search
 from nas.space import Point
 from nas.store import TrialRecord
 from nas.study import Study, study_from_text
@@ -175,7 +176,6 @@ def test_refused_points_are_told_with_the_reason(world: World) -> None:
 
 
 @pytest.mark.parametrize(("name", "objectives", "words"), [
-    ("tpee", ("accuracy",), ["search.sampler", "tpee", "is not a sampler", "tpe"]),
     ("cmaes", ("accuracy", "macs"), ["search.sampler", "cmaes", "one objective"]),
     ("cmaes", ("accuracy",), ["search.sampler", "cmaes", "words"]),
     ("grid", ("accuracy", "macs"), ["search.sampler", "grid", "at most 50,000 points"]),
@@ -189,3 +189,7 @@ def test_a_sampler_that_cannot_serve_is_one_clear_line(
     line = str(caught.value)
     assert "\n" not in line
     assert all(word in line for word in words), line
+
+
+def test_the_samplers_of_a_study_file_are_those_there_are() -> None:
+    assert get_args(Search.model_fields["sampler"].annotation) == tuple(SAMPLERS)
