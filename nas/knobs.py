@@ -19,7 +19,7 @@ Value: TypeAlias = int | float | str
 class Knob:
     """One knob. `staged`: it may differ from stage to stage. `matters(values)`: whether it has an effect there.
 
-    `uses` names the knobs that `matters` reads.
+    `uses` names the knobs that `matters` reads. `refines`: its default adds nothing to a plain residual network.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Knob:
     staged: bool = True
     uses: tuple[str, ...] = ()
     matters: Callable[[Mapping[str, Value]], bool] | None = None
+    refines: bool = False
 
     def check(self, raw: object) -> Value:
         """`raw` as a value of this knob. Raises ValueError with the rule."""
@@ -71,13 +72,14 @@ _ALL = (
     Knob("kernel", int, 3, "side of the spatial convolutions; odd", 1, 15),
     Knob("shortcut_depth", int, 2, "convolutions one shortcut spans; default 2 in basic, 3 in bottleneck", 1, 16),
     Knob("bottleneck_ratio", float, 0.25, "inner width / width", 1 / 64, 8, uses=("block",), matters=_bottlenecked),
-    Knob("cardinality", int, 1, "groups of the inner convolution", 1, 4096, uses=("block",), matters=_bottlenecked),
-    Knob("residual_scaling", float, 1.0, "alpha, the factor on the branch", 0.001, 10),
-    Knob("gate", str, "none", "gates from the shortcut: highway, transform, carry, full", choices=GATES),
+    Knob("cardinality", int, 1, "groups of the inner convolution", 1, 4096, uses=("block",), matters=_bottlenecked,
+         refines=True),
+    Knob("residual_scaling", float, 1.0, "alpha, the factor on the branch", 0.001, 10, refines=True),
+    Knob("gate", str, "none", "gates from the shortcut: highway, transform, carry, full", choices=GATES, refines=True),
     Knob("gate_bias", float, -1.0, "where the transform gate starts, before the sigmoid", -10, 10, uses=("gate",),
          matters=_gated),
     Knob("gate_kernel", int, 1, "side of the gate's convolution; odd", 1, 7, uses=("gate",), matters=_gated),
-    Knob("se_ratio", float, 0.0, "hidden width of squeeze-and-excitation / width; 0: none", 0, 1),
+    Knob("se_ratio", float, 0.0, "hidden width of squeeze-and-excitation / width; 0: none", 0, 1, refines=True),
 )
 KNOBS: dict[str, Knob] = {knob.name: knob for knob in _ALL}
 STAGED = tuple(knob for knob in _ALL if knob.staged)

@@ -202,6 +202,15 @@ class SearchSpace:
                 point[axis.name] = axis.domain.sample(rng)
         return point
 
+    def plain(self, point: Mapping[str, Value]) -> Point:
+        """`point` without what cardinality, scaling, gates and squeeze-and-excitation add, where the space allows."""
+        found = dict(point)
+        for axis in self.axes:
+            default = KNOBS[axis.knob].default
+            if KNOBS[axis.knob].refines and axis.name in found and axis.domain.holds(default):
+                found = self.with_value(found, axis.name, default)
+        return found
+
     def with_value(self, point: Mapping[str, Value], name: str, value: Value) -> Point:
         """`point` moved along one axis; axes that this makes active start at their first value."""
         moved: Point = {}

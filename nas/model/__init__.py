@@ -63,7 +63,7 @@ def build(plan: p.Sequence, seed: int | None = None, device: str = "cpu") -> nn.
     if seed is None:
         with torch.device(device):
             return _made(_call(plan))
-    seeded = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    seeded = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=seeded), torch.device(device):
         torch.manual_seed(seed)
         return _made(_call(plan))

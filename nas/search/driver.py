@@ -82,6 +82,7 @@ class Driver:
         self._stop = False
         self._refused: Counter[str] = Counter()
         self._dirty: set[int] = set()
+        self._stopped = {number for number, trial in self.trials.items() if trial.state is State.PRUNED}
         if projection is not None:
             projection.catch_up()
         self._projected = -math.inf
@@ -257,19 +258,22 @@ class Driver:
         return True
 
     def _stratified(self) -> list[Point]:
-        """A random start that covers the range of log MACs: one feasible draw from each of its quantiles."""
+        """A random start that covers the range of log MACs evenly. Every other network is plain, without gates and the
+        like: what the others are to be compared with."""
         rng = random.Random(derived(self.study.seed, -2))
-        facts, count = self.facts, _START
-        judged = [(p, self.study.space.judge(p, facts.shape, facts.classes))
-                  for p in (self.study.space.sample(rng) for _ in range(50 * count))]
-        feasible = sorted((j.cost.macs, index) for index, (_, j) in enumerate(judged)
-                          if j.cost and not j.broken and not self._too_long(j))
-        if len(feasible) < count:
+        space, facts, count = self.study.space, self.facts, _START
+        drawn = [space.sample(rng) for _ in range(50 * count)]
+        drawn = [space.plain(point) if index % 2 else point for index, point in enumerate(drawn)]
+        judged = [space.judge(point, facts.shape, facts.classes) for point in drawn]
+        feasible = [(math.log(j.cost.macs), index) for index, j in enumerate(judged)
+                    if j.cost and not j.broken and not self._too_long(j)]
+        kinds = [[found for found in feasible if found[1] % 2 == kind] for kind in (0, 1)]
+        if min(map(len, kinds)) < count:
             return []
-        low, high = math.log(feasible[0][0]), math.log(feasible[-1][0])
-        targets = [low + (high - low) * (index + 0.5) / count for index in range(count)]
+        low, high = min(feasible)[0], max(feasible)[0]
+        targets = [(low + (high - low) * (place + 0.5) / count, kinds[place % 2]) for place in range(count)]
         rng.shuffle(targets)
-        return [judged[min(feasible, key=lambda f: abs(math.log(f[0]) - target))[1]][0] for target in targets]
+        return [drawn[min(those, key=lambda found: abs(found[0] - target))[1]] for target, those in targets]
 
     def _open(self, number: int, point: Point, attrs: dict[str, object], judged: Judgement) -> TrialRecord:
         """Commit a new trial: RUNNING, or finished where its result is already stored."""
@@ -313,8 +317,7 @@ class Driver:
 
     def _promotable(self) -> int | None:
         """The trial stopped at the first rung that is most worth going on with, if it can be done in time."""
-        stopped = [number for number, trial in self.trials.items() if trial.state is State.PRUNED]
-        wanted = self.halving.promotable(stopped, self._more())
+        wanted = self.halving.promotable(self._stopped, self._more())
         return next((number for number in wanted if self._in_time(number)), None)
 
     def _in_time(self, number: int) -> bool:
@@ -379,6 +382,7 @@ class Driver:
     def _keep(self, trial: TrialRecord) -> None:
         self.trials[trial.number] = trial
         self._dirty.add(trial.number)
+        (self._stopped.add if trial.state is State.PRUNED else self._stopped.discard)(trial.number)
 
     def _put_back(self) -> list[TrialRecord]:
         back = self.ledger.put_back(self.study.name)

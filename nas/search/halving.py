@@ -133,7 +133,7 @@ class Halving:
         if not self.rungs or not self._room(more):
             return []
         rung = self._at[self.rungs[0]]
-        wanted = [n for n in stopped if n in rung.seen and n not in self._promoted and rung.passes(n, self.eta)]
+        wanted = [n for n in sorted(stopped) if n in rung.seen and n not in self._promoted and rung.passes(n, self.eta)]
         ahead = [math.log(rung.seen[number].macs) for number in self._promoted if number in rung.seen]
 
         def distance(number: int) -> tuple[float, float]:
