@@ -8,9 +8,7 @@ projected for the Optuna dashboard.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-import random
 import statistics
 import time
 from collections import Counter
@@ -19,31 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.checkpoint import remove_checkpoint, write_checkpoint
+from nas.cost import Cost
 from nas.evaluation import Job, Progress, recipe_key
-from nas.plan import Shape
-from nas.search.halving import SCREENED, Halving
+from nas.search.halving import Halving
 from nas.search.near_front import NearFront
 from nas.search.pace import LARGEST_SHARE, Pace
-from nas.search.samplers import STRATIFIED, Sampler, Seen, derived
-from nas.space import Judgement, Point
+from nas.search.proposals import DataFacts, Proposal, Proposals
+from nas.search.samplers import Sampler, Seen
+from nas.space import Judgement
 from nas.store import EpochRecord, EvaluationKey, Ledger, Projection, State, TrialRecord
 from nas.study import Study
 
-_ASKS = 24              # of the sampler for one trial, before random draws take over
-_DRAWS = 20_000         # random draws for one trial, before the space counts as exhausted
 _PROJECT_EVERY = 1.0    # seconds between updates of the Optuna projection
-_START = SCREENED       # points of a stratified start; the same whatever the budget, which may be raised later
 _CRASHES = 1            # times that a trial whose worker died is started again
 _FAILURES = 6           # trials in a row that fail before anything succeeds: then it is not the networks
-
-
-@dataclass(frozen=True, slots=True)
-class DataFacts:
-    """What a search has to know of its data."""
-
-    shape: Shape
-    classes: int
-    key: str
 
 
 @dataclass
@@ -53,7 +40,6 @@ class Tally:
     states: Counter[State]
     infeasible: Counter[str]
     reused: int = 0
-    duplicates: int = 0
 
 
 class Driver:
@@ -74,13 +60,11 @@ class Driver:
         self.exhausted = False
         self.broken_off = ""        # why the search was given up
         self.new_trials = 0
-        self._ids = {trial.architecture_id for trial in self.trials.values()}
         self._running: set[int] = set()
         self._waiting = self._put_back()
         self._crashes: Counter[int] = Counter()
         self._failures = 0      # in a row
         self._stop = False
-        self._refused: Counter[str] = Counter()
         self._dirty: set[int] = set()
         self._stopped = {number for number, trial in self.trials.items() if trial.state is State.PRUNED}
         if projection is not None:
@@ -96,8 +80,9 @@ class Driver:
         self.near = NearFront(study.objectives, [t for t in self.trials.values() if t.state is State.COMPLETE])
         self._level = self._fidelity()
         self.sampler = Sampler(study.search.sampler, study.space, study.objectives, study.seed)
-        self.sampler.show(self._seen(trial) for trial in self.trials.values())
-        self._start_points = self._stratified() if study.search.sampler in STRATIFIED else []
+        self.sampler.show(self._all_seen())
+        known = [trial.architecture_id for trial in self.trials.values()]
+        self.proposals = Proposals(study, facts, self.sampler, self._all_seen, known, self._too_long)
 
     # --- what executors call
 
@@ -114,11 +99,11 @@ class Driver:
             elif not self._more():
                 return None
             else:
-                proposed = self._propose(len(self.trials))
-                if proposed is None:
+                proposal = self.proposals.next(len(self.trials))
+                if proposal is None:
                     self.exhausted = True
                     continue
-                trial = self._open(len(self.trials), *proposed)
+                trial = self._open(len(self.trials), proposal)
             job = self._started(trial)
             if job is not None:
                 return job
@@ -208,85 +193,20 @@ class Driver:
         """The COMPLETE trials that no other one dominates."""
         return self.near.front()
 
-    # --- proposing
+    # --- starting
 
-    def _propose(self, number: int) -> tuple[Point, dict[str, object], Judgement] | None:
-        """A feasible point that this study has not had, with what the sampler keeps of it."""
-        if self.sampler.crowded:
-            self.sampler.show(self._seen(trial) for trial in self.trials.values())
-        if number < len(self._start_points):
-            point = self._start_points[number]
-            judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
-            if self._fresh(judged):
-                self.sampler.show([*(self._seen(t) for t in self.trials.values()), Seen(number, point, {}, None, True)])
-                return point, {}, judged
-        grid = self.study.search.sampler == "grid"
-        for attempt in itertools.count() if grid else range(_ASKS):
-            if self.sampler.exhausted:
-                return None
-            point, attrs = self.sampler.ask(number, attempt)
-            judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
-            if self._fresh(judged):
-                return point, attrs, judged
-            self.sampler.refuse(number, judged.broken)
-        return self._drawn(number)
-
-    def _drawn(self, number: int) -> tuple[Point, dict[str, object], Judgement] | None:
-        rng = random.Random(derived(self.study.seed, number, -1))
-        for _ in range(_DRAWS):
-            point = self.study.space.sample(rng)
-            judged = self.study.space.judge(point, self.facts.shape, self.facts.classes)
-            if self._fresh(judged):
-                attrs = self.sampler.refused(number)
-                seen = Seen(number, point, attrs, None, True)
-                self.sampler.show([*(self._seen(t) for t in self.trials.values()), seen])
-                return point, attrs, judged
-        return None
-
-    def _fresh(self, judged: Judgement) -> bool:
-        if judged.broken:
-            self.tally.infeasible.update(judged.broken.keys())
-            self._refused.update(judged.broken.keys())
-            return False
-        if self._too_long(judged):
-            self.tally.infeasible["time"] += 1
-            self._refused["time"] += 1
-            return False
-        if judged.architecture.id in self._ids:
-            self.tally.duplicates += 1
-            return False
-        return True
-
-    def _stratified(self) -> list[Point]:
-        """A random start that covers the range of log MACs evenly. Every other network is plain, without gates and the
-        like: what the others are to be compared with."""
-        rng = random.Random(derived(self.study.seed, -2))
-        space, facts, count = self.study.space, self.facts, _START
-        drawn = [space.sample(rng) for _ in range(50 * count)]
-        drawn = [space.plain(point) if index % 2 else point for index, point in enumerate(drawn)]
-        judged = [space.judge(point, facts.shape, facts.classes) for point in drawn]
-        feasible = [(math.log(j.cost.macs), index) for index, j in enumerate(judged)
-                    if j.cost and not j.broken and not self._too_long(j)]
-        kinds = [[found for found in feasible if found[1] % 2 == kind] for kind in (0, 1)]
-        if min(map(len, kinds)) < count:
-            return []
-        low, high = min(feasible)[0], max(feasible)[0]
-        targets = [(low + (high - low) * (place + 0.5) / count, kinds[place % 2]) for place in range(count)]
-        rng.shuffle(targets)
-        return [drawn[min(those, key=lambda found: abs(found[0] - target))[1]] for target, those in targets]
-
-    def _open(self, number: int, point: Point, attrs: dict[str, object], judged: Judgement) -> TrialRecord:
+    def _open(self, number: int, proposal: Proposal) -> TrialRecord:
         """Commit a new trial: RUNNING, or finished where its result is already stored."""
+        judged, name = proposal.judged, self.study.name
         assert judged.cost is not None
-        self._ids.add(judged.architecture.id)
         self.new_trials += 1
+        refused = self.proposals.take_refused()
+        self.tally.infeasible.update(refused)
         with self.ledger.batch():
-            if self._refused:
-                self.ledger.add_infeasible(self.study.name, dict(self._refused))
-            trial = self.ledger.start_trial(
-                self.study.name, number, point, attrs, judged.architecture, judged.cost, self.evaluation_key(judged))
-        self._refused.clear()
-        return trial
+            if refused:
+                self.ledger.add_infeasible(name, refused)
+            return self.ledger.start_trial(name, number, proposal.point, proposal.attrs, judged.architecture,
+                                           judged.cost, self.evaluation_key(judged))
 
     def evaluation_key(self, judged: Judgement) -> EvaluationKey:
         """What a training of the judged network is stored under."""
@@ -329,12 +249,12 @@ class Driver:
         cheapest = min((trial.macs for trial in self.trials.values()), default=0)
         return self.seconds_left() <= self.halving.levels[0] * self.pace.epoch(cheapest)
 
-    def _too_long(self, judged: Judgement) -> bool:
+    def _too_long(self, cost: Cost) -> bool:
         """Whether a training is expected to take more than its share of the time budget, or than is left."""
         budget = self.study.budget.time
-        if budget is None or judged.cost is None:
+        if budget is None:
             return False
-        seconds = self.pace.epoch(judged.cost.macs)
+        seconds = self.pace.epoch(cost.macs)
         return (seconds * self.study.recipe.epochs > LARGEST_SHARE * budget
                 or seconds * self.halving.levels[0] > self.seconds_left())
 
@@ -375,7 +295,7 @@ class Driver:
         level = self._fidelity()
         if level != self._level:
             self._level = level
-            self.sampler.show(self._seen(trial) for trial in self.trials.values())
+            self.sampler.show(self._all_seen())
         self._project()
         self.on_trial(self.trials[number])
 
@@ -414,6 +334,9 @@ class Driver:
     def _seen(self, trial: TrialRecord) -> Seen:
         running = not trial.state.finished
         return Seen(trial.number, dict(trial.point), trial.sampler_attrs, self._values(trial.number), running)
+
+    def _all_seen(self) -> list[Seen]:
+        return [self._seen(trial) for trial in self.trials.values()]
 
     def _observe(self, number: int) -> None:
         values = self._values(number)

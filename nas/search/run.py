@@ -16,9 +16,10 @@ from nas.errors import InvalidInput, NasError, Problem
 from nas.evaluation import Evaluator
 from nas.feasibility import check_limits, survey
 from nas.measure import recorded_speed
-from nas.search.driver import DataFacts, Driver
+from nas.search.driver import Driver
 from nas.search.local import run_local
 from nas.search.pace import Pace
+from nas.search.proposals import DataFacts
 from nas.search.samplers import check_sampler, readable_distribution
 from nas.settings import Search
 from nas.store import EpochRecord, Ledger, Projection, StudyRecord, TrialRecord

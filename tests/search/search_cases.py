@@ -16,7 +16,8 @@ import optuna
 from sqlalchemy import event
 
 from nas.evaluation import Job, Progress
-from nas.search.driver import DataFacts, Driver
+from nas.search.driver import Driver
+from nas.search.proposals import DataFacts
 from nas.search.samplers import readable_distribution
 from nas.store import Ledger, Projection, TrialRecord
 from nas.study import Study, study_from_text

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +14,7 @@ from search_cases import FACTS, SMALL, World, study, summary
 
 from nas.errors import InvalidInput
 from nas.front import Objective
-from nas.search import driver as driver_module
-from nas.search import samplers
+from nas.search import proposals, samplers
 from nas.search.samplers import SAMPLERS, Sampler, Seen, check_sampler
 from nas.settings import Search
 from nas.space import Point
@@ -124,8 +125,8 @@ def test_the_same_seed_gives_the_same_search(sampler: str, new_world: Callable[[
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_small_space_is_exhausted_cleanly(sampler: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "_DRAWS", 1000)
-    monkeypatch.setattr(driver_module, "_ASKS", 4)      # an ask of gp takes a second
+    monkeypatch.setattr(proposals, "_DRAWS", 1000)
+    monkeypatch.setattr(proposals, "_ASKS", 4)      # an ask of gp takes a second
     text = SMALL.replace("SAMPLER", sampler)
     wanted = study_from_text(text + ("objectives: {accuracy: max}" if sampler == "cmaes" else ""))
     driver = world.search(wanted)
@@ -193,3 +194,15 @@ def test_a_sampler_that_cannot_serve_is_one_clear_line(
 
 def test_the_samplers_of_a_study_file_are_those_there_are() -> None:
     assert get_args(Search.model_fields["sampler"].annotation) == tuple(SAMPLERS)
+
+
+def test_a_start_is_spread_over_macs_and_half_of_it_is_plain(world: World) -> None:
+    world.search(study(sampler="tpe", trials=10, stopping="none", epochs=1))
+    trials = world.trials()
+    plain = [t for t in trials if t.point["gate"] == "none" and t.point["se_ratio"] == 0
+             and t.point["residual_scaling"] == 1 and t.point["cardinality"] == 1]
+    assert len(plain) >= 5
+    sizes = sorted(math.log(t.macs) for t in trials)
+    gaps = [b - a for a, b in pairwise(sizes)]
+    assert max(gaps) < 2.5 * (sizes[-1] - sizes[0]) / 9
+    assert sizes[-1] - sizes[0] > math.log(10)
