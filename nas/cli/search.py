@@ -145,6 +145,8 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     if outcome.broken_off:
         out.print(f"given up  {outcome.broken_off}", markup=False)
         out.print(f"log       {stored.folder / 'log'}", markup=False)
-    if outcome.interrupted or outcome.waiting:
-        what = f"{outcome.waiting} trials wait" if outcome.waiting else "nothing is lost"
-        out.print(f"stopped   {what}; go on with: {again}", markup=False)
+    waiting = f"{outcome.waiting} trial{'s wait' if outcome.waiting > 1 else ' waits'}"
+    if outcome.interrupted:
+        out.print(f"stopped   {waiting if outcome.waiting else 'nothing is lost'}; go on with: {again}", markup=False)
+    elif outcome.waiting:
+        out.print(f"time up   {waiting} to be gone on with; raise --budget and run it again", markup=False)

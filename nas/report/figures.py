@@ -26,12 +26,13 @@ def front_figure(results: Results) -> go.Figure:
     accuracy and cost alone, which with two objectives is all of them.
     """
     cost = results.cost
-    made = figure(460, xaxis={"type": "log", "title": {"text": COSTS[cost]}, "exponentformat": "SI", "dtick": "D2"},
+    made = figure(460, xaxis={"type": "log", "title": {"text": COSTS[cost]}},
                   yaxis={"title": {"text": "validation accuracy"}, "tickformat": ".3~f"})
     drawable = results.trials.dropna(subset=[cost, "accuracy"])
     drawable = drawable[drawable[cost] > 0]
     if drawable.empty:
         return note(made, empty_text(results))
+    made.update_xaxes(**_log_ticks(float(drawable[cost].min()), float(drawable[cost].max())))
     chosen = front(results)
     on_front = drawable["number"].isin(chosen["number"])
     rest = drawable[~on_front & (drawable["state"] == "COMPLETE")]
@@ -45,6 +46,14 @@ def front_figure(results: Results) -> go.Figure:
     _knee(made, drawable[drawable["number"] == knee_number(results)], cost)
     made.update_layout(showlegend=True)
     return made
+
+
+def _log_ticks(low: float, high: float) -> dict[str, object]:
+    """Ticks at 1, 2 and 5 times the powers of ten, or at those alone over many of them, with whole labels."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) <= 5 else (1,)
+    ticks = [step * 10.0 ** power for power in powers for step in steps]
+    return {"tickvals": ticks, "ticktext": [human_count(tick) if tick >= 1 else f"{tick:g}" for tick in ticks]}
 
 
 def _front_name(results: Results) -> str:
