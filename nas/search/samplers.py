@@ -95,11 +95,14 @@ class Sampler:
         if self._sequence is not None:
             self._sequence.place = max([self._sequence.place, *(int(one.attrs.get(_PLACE, 0)) for one in known)])
             return
-        newest = {one.number for one in known[-MOST_SEEN:]}
+        room = MOST_SEEN        # for refused points: the newest
+        before: dict[int, list[Any]] = {}
+        for one in reversed(known):
+            before[one.number] = one.attrs.get(_REFUSED, [])[-room:] if room else []
+            room -= len(before[one.number])
         for one in self._worth_seeing(known):
-            if one.number in newest:
-                for point, broken in one.attrs.get(_REFUSED, ()):
-                    self._study.add_trial(self._frozen_refused(point, broken))
+            for point, broken in before[one.number]:
+                self._study.add_trial(self._frozen_refused(point, broken))
             if one.running and one.values is None:
                 self._handles[one.number] = len(self._study.get_trials(deepcopy=False))
             self._study.add_trial(self._frozen(one))
