@@ -31,7 +31,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "recipe": Recipe, "search
 _KEYS = {"name", "about", "space", "objectives", "seed", *_SPACE_KEYS, *_SECTIONS}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FIXED = ("network", "rules", "limits", "objectives", "data", "recipe", "seed")   # must not change within a study
-DEFAULT_TRIALS = 32
+DEFAULT_TRIALS = 24
 
 
 @dataclass(frozen=True)
