@@ -78,12 +78,14 @@ def test_inspect_figures(home):
     assert found["macs"]["min"] == found["smallest"]["macs"] > 0
 
 
+@pytest.mark.slow
 def test_exported_network_loads(home):
     folder = json.loads(nas(home, "export", "tiny", "--best", "--json").stdout)["folders"][0]
     done = ran(home / folder, "example.py")
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_train_one_network(home):
     folder = json.loads(nas(home, "export", "tiny", "--best", "--json").stdout)["folders"][0]
     done = nas(home, "train", f"{folder}/architecture.yaml", "--epochs", "2", "--json")
@@ -111,6 +113,7 @@ def test_mistakes_are_one_line_and_exit_code_2(home, words, said):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_refused_run_leaves_nothing_that_its_mending_differs_from(home):
     refused = nas(home, "run", "tiny.yaml", "--name", "mended", "--set", "limits.macs.to=10")
     assert refused.returncode == 2

@@ -106,6 +106,7 @@ def test_points_are_legal(sampler: str, world: World, monkeypatch: pytest.Monkey
 
 
 # Not cmaes: Optuna keeps its state in attributes that it writes when a trial ends, which the ledger does not hold yet.
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "cmaes"])
 def test_the_same_seed_gives_the_same_search(sampler: str, new_world: Callable[[], World]) -> None:
     """Also with a restart in the middle; with a budget that is raised in the middle, the same points; another seed

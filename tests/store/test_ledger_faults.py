@@ -54,6 +54,7 @@ def test_a_crash_between_any_two_statements_of_a_step(study: Ledger, step: Calla
     raise AssertionError("the step never came to its end")
 
 
+@pytest.mark.slow
 def test_statements_do_not_grow_with_the_study(study: Ledger) -> None:
     statements = []
     sa.event.listen(study.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))

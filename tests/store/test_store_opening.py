@@ -154,6 +154,7 @@ def test_a_password_is_never_shown(url: str) -> None:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
+@pytest.mark.slow
 def test_a_password_is_not_in_what_is_printed(postgres_url: str) -> None:
     url = sa.make_url(postgres_url).set(password="s3cret").render_as_string(hide_password=False)
     with Ledger.open(url) as ledger:        # the server trusts whoever comes
@@ -163,6 +164,7 @@ def test_a_password_is_not_in_what_is_printed(postgres_url: str) -> None:
         assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_database_that_is_not_there(postgres_url: str) -> None:
     assert "does not exist; make it with createdb" in refused(
         sa.make_url(postgres_url).set(database="no_such").render_as_string(hide_password=False))

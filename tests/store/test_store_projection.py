@@ -221,6 +221,7 @@ def test_somebody_elses_study_is_left_alone(study: Ledger, projection: Projectio
     assert [trial.value for trial in seen(study).trials] == [1.0]
 
 
+@pytest.mark.slow
 def test_statements_do_not_grow_with_the_study(study: Ledger, projection: Projection) -> None:
     with study.batch():
         for number in range(1_000):
