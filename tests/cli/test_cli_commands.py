@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SPACE = """
 name: tiny
 network: {depth: [1, 2], width: {first: [4, 8], growth: 2}, order: [post, pre]}
@@ -78,14 +80,12 @@ def test_inspect_figures(home):
     assert found["macs"]["min"] == found["smallest"]["macs"] > 0
 
 
-@pytest.mark.slow
 def test_exported_network_loads(home):
     folder = json.loads(nas(home, "export", "tiny", "--best", "--json").stdout)["folders"][0]
     done = ran(home / folder, "example.py")
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
 def test_train_one_network(home):
     folder = json.loads(nas(home, "export", "tiny", "--best", "--json").stdout)["folders"][0]
     done = nas(home, "train", f"{folder}/architecture.yaml", "--epochs", "2", "--json")
@@ -113,7 +113,6 @@ def test_mistakes_are_one_line_and_exit_code_2(home, words, said):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 def test_a_refused_run_leaves_nothing_that_its_mending_differs_from(home):
     refused = nas(home, "run", "tiny.yaml", "--name", "mended", "--set", "limits.macs.to=10")
     assert refused.returncode == 2
@@ -127,7 +126,6 @@ def test_no_database_is_one_line(tmp_path):
         assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path):
     endless = SPACE.replace("epochs: 1}", "epochs: 300}").replace("random}", "random, early_stopping: none}")
     (tmp_path / "tiny.yaml").write_text(endless)
@@ -155,7 +153,6 @@ def _running(folder: Path) -> str:
             return ""
 
 
-@pytest.mark.slow
 def test_dashboard_in_a_real_browser(home):
     from playwright.sync_api import sync_playwright
 

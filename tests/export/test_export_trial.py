@@ -38,6 +38,8 @@ import json
 from safetensors.torch import load_file
 from example import load, predict
 
+pytestmark = pytest.mark.slow
+
 part = load_file(sys.argv[2])
 images, labels = part["images"], part["labels"]
 network = load()

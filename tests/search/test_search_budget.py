@@ -83,6 +83,7 @@ def home_run(home: Path, wanted: Study, **changes: object) -> tuple[Outcome, Fak
     return run(wanted, home=home, evaluate=fake), fake
 
 
+@pytest.mark.slow
 def test_run_from_end_to_end(tmp_path: Path) -> None:
     outcome, fake = home_run(tmp_path, study(trials=10, epochs=3), weights=True)
     assert (outcome.new_trials, outcome.interrupted, outcome.exhausted, outcome.waiting) == (10, False, False, 0)
@@ -102,6 +103,7 @@ def test_run_from_end_to_end(tmp_path: Path) -> None:
     assert run(written, home=tmp_path, evaluate=fake).new_trials == 0
 
 
+@pytest.mark.slow
 def test_a_changed_recipe_is_refused_with_a_diff(tmp_path: Path) -> None:
     home_run(tmp_path, study(trials=2, epochs=3))
     changed = study(trials=2, epochs=4, objectives="{accuracy: max, params: min}", seed=7)
@@ -118,6 +120,7 @@ def test_a_changed_recipe_is_refused_with_a_diff(tmp_path: Path) -> None:
     assert other.new_trials == 2
 
 
+@pytest.mark.slow
 def test_settings_of_the_machine_may_change(tmp_path: Path) -> None:
     home_run(tmp_path, study(trials=3, epochs=3))
     changed = study(trials=5, epochs=3, sampler="tpe", stopping="none")
@@ -178,6 +181,7 @@ def test_two_runs_with_one_seed_are_the_same(tmp_path: Path) -> None:
     assert any(t.checkpoint_sha256 for t in first)
 
 
+@pytest.mark.slow
 def test_a_search_that_only_fails_is_given_up(tmp_path: Path) -> None:
     outcome, fake = home_run(tmp_path, study(trials=30, epochs=2, stopping="none"), raising=tuple(range(30)))
     assert outcome.broken_off == (
@@ -188,6 +192,7 @@ def test_a_search_that_only_fails_is_given_up(tmp_path: Path) -> None:
     assert later.new_trials == 24, "mended, it goes on"
 
 
+@pytest.mark.slow
 def test_failures_between_successes_are_part_of_a_search(tmp_path: Path) -> None:
     failing = tuple(n for n in range(20) if n % 6 != 5)
     outcome, _ = home_run(tmp_path, study(trials=20, epochs=2, stopping="none"), failing=failing)

@@ -200,6 +200,7 @@ def test_a_search_stops_some_and_none_of_them_is_on_the_front(world: World, eta:
     assert all(t.epochs in rungs(wanted.search.early_stopping, 9) for t in trials if t.number in pruned)
 
 
+@pytest.mark.slow
 def test_the_sampler_sees_one_fidelity(world: World) -> None:
     """Every value in the sampler's own study is the accuracy at one number of epochs, never a stopped one's last."""
     driver = world.search(study(sampler="tpe", trials=30))

@@ -21,6 +21,8 @@ from nas.space import Point
 from nas.store import TrialRecord
 from nas.study import Study, study_from_text
 
+GP_IS_SLOW = [pytest.param(name, marks=pytest.mark.slow) if name == "gp" else name for name in SAMPLERS]
+
 NUMBERS = """
 name: fake
 network:
@@ -79,7 +81,7 @@ def interrupted(world: World, wanted: Study, after: int) -> None:
     assert len(world.trials()) < wanted.budget.trials
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", GP_IS_SLOW)
 def test_points_are_legal(sampler: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that are refused: the active axes and no others, each with a value of its domain."""
     asked: list[Point] = []
@@ -124,7 +126,7 @@ def test_the_same_seed_gives_the_same_search(sampler: str, new_world: Callable[[
     assert [t.point for t in other.trials()] != [t.point for t in whole.trials()]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", GP_IS_SLOW)
 def test_a_small_space_is_exhausted_cleanly(sampler: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposals, "_DRAWS", 1000)
     monkeypatch.setattr(proposals, "_ASKS", 4)      # an ask of gp takes a second
@@ -137,6 +139,7 @@ def test_a_small_space_is_exhausted_cleanly(sampler: str, world: World, monkeypa
     assert len({t.architecture_id for t in world.trials("small")}) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
 def test_what_a_sampler_is_shown_stays_bounded(
     sampler: str, world: World, monkeypatch: pytest.MonkeyPatch,

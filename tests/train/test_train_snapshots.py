@@ -13,6 +13,8 @@ from nas.evaluation import Job, Progress
 from nas.settings import Data
 from nas.study import study_from_text
 
+pytestmark = pytest.mark.slow
+
 TEXT = """
 name: one
 network: {stem: {kind: conv3x3, width: 4}, stages: 2, depth: 1, width: {first: 4, growth: 2}, se_ratio: 1/4}
