@@ -36,7 +36,10 @@ def run(arguments: list[str]) -> int:
         print(f"nas: {error}", file=sys.stderr)
         return 2
     except usage_error as error:
-        print(f"nas: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
+        said = error.format_message()   # type: ignore[attr-defined]
+        if not said:        # nas alone: its help has been printed
+            return 0
+        print(f"nas: {said}", file=sys.stderr)
         return 2
     except typer.Exit as leaving:
         return leaving.exit_code

@@ -12,9 +12,11 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -31,7 +33,7 @@ log = logging.getLogger("nas")
 def place_of(job: Job, data: str, numerics: str, micro_batch: int | None) -> Path:
     """The file of all trainings that go exactly like `job` on the data of checksum `data`."""
     key = cache.key_of(job.architecture.id, job.shape, job.classes, data, job.recipe.model_dump(), job.seed,
-                       job.threads, numerics, micro_batch)
+                       job.threads, numerics, micro_batch, torch.__version__, version("nas"))
     return cache.root() / "snapshots" / f"{key}.safetensors"
 
 

@@ -89,24 +89,35 @@ def train(
 
 def _searched(study: Study, storage: str | None, json: bool, again: str, export: bool = False) -> int:
     from nas.cli.view import view_of
+    from nas.errors import NasError
     from nas.logs import log_to
     from nas.search.run import run as run_study
     from nas.studies import HOME
+    from nas.units import human_seconds
 
     out = console(json)
     with log_to(HOME / study.name):
         outcome = run_study(study, storage, view=view_of(out, epochs=export))
-    folder = outcome.stored.folder
+    if outcome.nothing_fits and not outcome.stored.records:
+        time = human_seconds(study.budget.time or 0)
+        raise NasError(f"budget.time: {time}: no network of the space is expected to fit it; raise --budget")
+    folder, exported = outcome.stored.folder, None
     written = [f"report    {folder / 'report.html'}", f"study     {folder / 'study.yaml'}"]
     if export and not outcome.interrupted and len(outcome.stored.front()):
         from nas.export import export as export_trial
 
-        written.append(f"export    {export_trial(outcome.stored, 0)}")
+        exported = export_trial(outcome.stored, 0)
+        written.append(f"export    {exported}")
     if json:
-        print_json(_summary(outcome))
+        print_json(_summary(outcome) | ({"export": str(exported) if exported else None} if export else {}))
     else:
         _print_outcome(outcome, written, again)
-    return 130 if outcome.interrupted else 1 if outcome.broken_off else 0
+    return 130 if outcome.interrupted else 1 if outcome.broken_off or _all_failed(outcome) else 0
+
+
+def _all_failed(outcome: Outcome) -> bool:
+    states = {str(state) for state in outcome.stored.trials()["state"]}
+    return bool(states) and states <= {"FAILED", "OUT_OF_MEMORY"}
 
 
 def _summary(outcome: Outcome) -> dict[str, object]:
@@ -117,7 +128,8 @@ def _summary(outcome: Outcome) -> dict[str, object]:
         "study": stored.name, "new_trials": outcome.new_trials, "states": states, "interrupted": outcome.interrupted,
         "broken_off": outcome.broken_off,
         "waiting": outcome.waiting, "infeasible": stored.results.infeasible, "front": front.to_dict("records"),
-        "report": str(stored.folder / "report.html"), "database": _without_password(stored.storage),
+        "report": str(stored.folder / "report.html"), "study_file": str(stored.folder / "study.yaml"),
+        "database": _without_password(stored.storage),
     }
 
 
@@ -134,17 +146,20 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     out.print()
     terminal_front(stored.results, out)
     out.print()
-    if outcome.new_trials == 0 and not outcome.interrupted and not outcome.broken_off:
+    if outcome.nothing_fits:
+        out.print("time up   no other network is expected to fit the time left; raise --budget to go on")
+    elif outcome.new_trials == 0 and not (outcome.interrupted or outcome.broken_off or outcome.exhausted):
         spent = f"the budget is spent ({len(stored.records)} trials)"
         out.print(f"nothing new to train: {spent}; raise --trials or --budget to go on")
     if outcome.exhausted:
         out.print("the space is exhausted: every feasible network of it has been tried")
     for line in written:
         out.print(line, markup=False)
-    out.print(f"look      nas dashboard; nas export {stored.name} --best", markup=False)
+    if len(stored.front()):
+        out.print(f"look      nas dashboard; nas export {stored.name} --best", markup=False)
     if outcome.broken_off:
         out.print(f"given up  {outcome.broken_off}", markup=False)
-        out.print(f"log       {stored.folder / 'log'}", markup=False)
+        out.print(f"log       {stored.folder / 'nas.log'}", markup=False)
     waiting = f"{outcome.waiting} trial{'s wait' if outcome.waiting > 1 else ' waits'}"
     if outcome.interrupted:
         out.print(f"stopped   {waiting if outcome.waiting else 'nothing is lost'}; go on with: {again}", markup=False)

@@ -104,8 +104,11 @@ def time_left(driver: Driver, elapsed: float) -> str:
     """What is left of the budget, or what the trials left will take at the pace so far."""
     budget, left = driver.study.budget, driver.seconds_left()
     estimates = [left] if left != float("inf") else []
-    if budget.trials is not None and driver.tally.states.total():
-        estimates.append(elapsed / driver.tally.states.total() * max(0, budget.trials - _done(driver)))
+    untried = 0 if budget.trials is None else max(0, budget.trials - _done(driver))
+    if budget.trials is not None and untried == 0 and not estimates:
+        return "finishing the best"
+    if untried and driver.tally.ended:
+        estimates.append(elapsed / driver.tally.ended * untried)
     return f"about {human_seconds(max(0.0, min(estimates)))} left" if estimates else "time left: not known yet"
 
 

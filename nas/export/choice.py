@@ -65,12 +65,17 @@ def _reason(record: TrialRecord) -> str:
         case State.RUNNING | State.WAITING:
             return "is not trained yet"
         case State.COMPLETE:
-            return "" if record.checkpoint else "is too far from the front for its weights to be kept"
+            if record.checkpoint:
+                return ""
+            if record.reused:
+                return (f"was trained by study {record.trained_by}, which did not keep its weights; train it again: "
+                        f"nas train with its architecture, shown by nas report {record.trained_by}")
+            return "is too far from the front for its weights to be kept"
 
 
 def _kept(stored: StoredStudy) -> str:
     kept = [number for number, record in sorted(stored.records.items()) if record.checkpoint]
     if not kept:
-        return "no trial has weights yet: go on with nas run"
+        return "no trial of it has weights"
     shown = ", ".join(str(number) for number in kept[:12])
     return f"weights are kept of trials {shown}{', ...' if len(kept) > 12 else ''}"

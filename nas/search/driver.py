@@ -30,16 +30,17 @@ from nas.study import Study
 
 _PROJECT_EVERY = 1.0    # seconds between updates of the Optuna projection
 _CRASHES = 1            # times that a trial whose worker died is started again
-_FAILURES = 6           # trials in a row that fail before anything succeeds: then it is not the networks
+_FAILURES = 6           # trials that fail in a row: then it is not the networks
 
 
 @dataclass
 class Tally:
-    """Counts of a run, for people."""
+    """Counts of a study, for people; `ended` are the trainings that ended in this run."""
 
     states: Counter[State]
     infeasible: Counter[str]
     reused: int = 0
+    ended: int = 0
 
 
 class Driver:
@@ -56,8 +57,11 @@ class Driver:
         self.halving = Halving(study.search.early_stopping, study.recipe.epochs)
         self.trials = {trial.number: trial for trial in ledger.trials(study.name)}
         self.curves: dict[int, list[EpochRecord]] = ledger.epochs(study.name)
-        self.tally = Tally(Counter(), Counter(ledger.infeasible(study.name)))
+        ended = [trial for trial in self.trials.values() if trial.state.finished]
+        self.tally = Tally(Counter(trial.state for trial in ended), Counter(ledger.infeasible(study.name)),
+                           sum(trial.reused for trial in ended))
         self.exhausted = False
+        self.nothing_fits = False   # no other network is expected to fit the time left
         self.broken_off = ""        # why the search was given up
         self.new_trials = 0
         self._running: set[int] = set()
@@ -70,7 +74,7 @@ class Driver:
         if projection is not None:
             projection.catch_up()
         self._projected = -math.inf
-        self._began = self._charged = time.monotonic()
+        self._began = self._charged = math.inf     # until the first job is asked for
         record = ledger.study(study.name)
         self._spent_before = record.seconds_spent if record is not None else 0.0
         self.pace = pace or Pace()
@@ -88,6 +92,8 @@ class Driver:
 
     def next_job(self) -> Job | None:
         """The next training, or None: nothing more to start now (`finished` says whether for good)."""
+        if self._began == math.inf:
+            self._began = self._charged = time.monotonic()
         while not self.ending:
             promoted = self._promotable()
             if self._waiting:
@@ -101,7 +107,9 @@ class Driver:
             else:
                 proposal = self.proposals.next(len(self.trials))
                 if proposal is None:
-                    self.exhausted = True
+                    refused = self._take_refused()
+                    self.nothing_fits = "time" in refused
+                    self.exhausted = not self.nothing_fits
                     continue
                 trial = self._open(len(self.trials), proposal)
             job = self._started(trial)
@@ -173,7 +181,7 @@ class Driver:
 
     def seconds_spent(self) -> float:
         """Search time of the study, earlier runs included."""
-        return self._spent_before + time.monotonic() - self._began
+        return self._spent_before + max(0.0, time.monotonic() - self._began)
 
     def running(self) -> list[tuple[TrialRecord, EpochRecord | None]]:
         """The trials in training, with the last epoch of each."""
@@ -183,8 +191,8 @@ class Driver:
     def close(self) -> None:
         """Put back what still runs, charge the time, and bring the projection up to date."""
         for trial in self.ledger.put_back(self.study.name):
-            self.trials[trial.number] = trial
-            self._dirty.add(trial.number)
+            self._keep(trial)
+            self.curves.pop(trial.number, None)
         self._running.clear()
         self._charge()
         self._project(force=True)
@@ -200,13 +208,17 @@ class Driver:
         judged, name = proposal.judged, self.study.name
         assert judged.cost is not None
         self.new_trials += 1
-        refused = self.proposals.take_refused()
-        self.tally.infeasible.update(refused)
         with self.ledger.batch():
-            if refused:
-                self.ledger.add_infeasible(name, refused)
+            self._take_refused()
             return self.ledger.start_trial(name, number, proposal.point, proposal.attrs, judged.architecture,
                                            judged.cost, self.evaluation_key(judged))
+
+    def _take_refused(self) -> dict[str, int]:
+        refused = self.proposals.take_refused()
+        self.tally.infeasible.update(refused)
+        if refused:
+            self.ledger.add_infeasible(self.study.name, refused)
+        return refused
 
     def evaluation_key(self, judged: Judgement) -> EvaluationKey:
         """What a training of the judged network is stored under."""
@@ -233,7 +245,8 @@ class Driver:
     def _more(self) -> bool:
         """Whether new networks can still be tried."""
         budget = self.study.budget.trials
-        return not self.exhausted and (budget is None or len(self.trials) < budget) and not self._too_late()
+        return not (self.exhausted or self.nothing_fits or self._too_late()) and (
+            budget is None or len(self.trials) < budget)
 
     def _promotable(self) -> int | None:
         """The trial stopped at the first rung that is most worth going on with, if it can be done in time."""
@@ -285,6 +298,7 @@ class Driver:
     def _ended(self, number: int) -> None:
         state = self.trials[number].state
         self.tally.states[state] += 1
+        self.tally.ended += 1
         self._failures = self._failures + 1 if state is State.FAILED else 0
         if self._failures >= _FAILURES:
             self.broken_off = f"{_FAILURES} trials in a row failed, the last one: {self.trials[number].reason}"
@@ -361,8 +375,9 @@ class Driver:
 
     def _charge(self) -> None:
         now = time.monotonic()
-        self.ledger.add_seconds(self.study.name, now - self._charged)
-        self._charged = now
+        if now > self._charged:
+            self.ledger.add_seconds(self.study.name, now - self._charged)
+            self._charged = now
 
     def _project(self, force: bool = False) -> None:
         now = time.monotonic()

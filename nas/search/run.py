@@ -84,6 +84,7 @@ class Outcome:
     new_trials: int
     interrupted: bool
     exhausted: bool
+    nothing_fits: bool  # no other network is expected to fit the time left
     broken_off: str     # why the search was given up; empty where it was not
     waiting: int
 
@@ -139,7 +140,8 @@ def _search(
         view.ended()
     waiting = sum(not trial.state.finished for trial in driver.trials.values())
     stored = StoredStudy(study.name, ledger.url.render_as_string(hide_password=False), home)
-    return Outcome(stored, driver.new_trials, interrupted, driver.exhausted, driver.broken_off, waiting)
+    return Outcome(stored, driver.new_trials, interrupted, driver.exhausted, driver.nothing_fits, driver.broken_off,
+                   waiting)
 
 
 def _seconds_per_mac(dataset: Dataset, workers: Workers) -> float:
@@ -181,7 +183,9 @@ def workers_of(search: Search, training: bool) -> Workers:
                                     search.gpus_per_trial)])
     fitting = max(1, int(gpus / share)) if gpus else cores
     count = 1 if search.executor == "local" else search.workers or fitting
-    return Workers(count, max(1, cores // count), share if gpus else 0.0)
+    if search.address is not None:      # of a cluster, whose GPUs this machine does not see
+        share = search.gpus_per_trial if search.gpus_per_trial is not None else share
+    return Workers(count, max(1, cores // count), share if gpus or search.address is not None else 0.0)
 
 
 def usable_cores() -> int:

@@ -18,6 +18,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
+from optuna.samplers._ga import BaseGASampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -49,11 +50,27 @@ def _cmaes(space: SearchSpace, seed: int) -> BaseSampler:
     return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=5, warn_independent_sampling=False)
 
 
+class _ParentsAfresh(BaseGASampler):
+    """Finds the parents of a generation afresh at every ask. Optuna remembers them in the study, where they are in
+    another order the second time: a search that was started again would go another way."""
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
+        return self.select_parent(study, generation) if generation else []
+
+
+class _NSGAII(_ParentsAfresh, optuna.samplers.NSGAIISampler):
+    pass
+
+
+class _NSGAIII(_ParentsAfresh, optuna.samplers.NSGAIIISampler):
+    pass
+
+
 SAMPLERS: dict[str, Callable[[SearchSpace, int], BaseSampler]] = {
     "random": lambda space, seed: optuna.samplers.RandomSampler(seed=seed),
     "tpe": lambda space, seed: optuna.samplers.TPESampler(seed=seed, warn_independent_sampling=False),
-    "nsga2": lambda space, seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=20),
-    "nsga3": lambda space, seed: optuna.samplers.NSGAIIISampler(seed=seed, population_size=20),
+    "nsga2": lambda space, seed: _NSGAII(seed=seed, population_size=20),
+    "nsga3": lambda space, seed: _NSGAIII(seed=seed, population_size=20),
     "gp": lambda space, seed: optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False),
     "cmaes": _cmaes,
     "qmc": lambda space, seed: QuasiRandom({axis.name: _distribution(axis) for axis in space.axes}, seed),
@@ -83,7 +100,7 @@ class Sampler:
         self.name, self.space, self.objectives, self.seed = name, space, tuple(objectives), seed
         self._distributions = {axis.name: _distribution(axis) for axis in space.axes}
         self._handles: dict[int, int] = {}      # trial number -> number in the in-memory study
-        self._refused: dict[int, list[Any]] = {}    # trial number -> [point, what it breaks] refused before it
+        self._refused: dict[int, list[Any]] = {}    # trial number -> [point, what it breaks, attrs] before it
         made = _made(name, space, derived(seed))
         self._sequence = made if isinstance(made, Grid | QuasiRandom) else None
         self.show(())
@@ -101,8 +118,8 @@ class Sampler:
             before[one.number] = one.attrs.get(_REFUSED, [])[-room:] if room else []
             room -= len(before[one.number])
         for one in self._worth_seeing(known):
-            for point, broken in before[one.number]:
-                self._study.add_trial(self._frozen_refused(point, broken))
+            for point, broken, attrs in before[one.number]:
+                self._study.add_trial(self._frozen_refused(point, broken, attrs))
             if one.running and one.values is None:
                 self._handles[one.number] = len(self._study.get_trials(deepcopy=False))
             self._study.add_trial(self._frozen(one))
@@ -155,9 +172,10 @@ class Sampler:
         """The point asked for as `number` is not taken: it breaks limits, by these shares, or is there already."""
         handle = self._handles.get(number)
         if handle is not None and self.name != "random":
-            asked = self._study.get_trials(deepcopy=False)[handle].params
-            point = {axis.name: _decoded(axis, asked[axis.name]) for axis in self.space.axes if axis.name in asked}
-            self._refused.setdefault(number, []).append([point, dict(broken)])
+            asked = self._study.get_trials(deepcopy=False)[handle]
+            point = {axis.name: _decoded(axis, asked.params[axis.name]) for axis in self.space.axes
+                     if axis.name in asked.params}
+            self._refused.setdefault(number, []).append([point, dict(broken), dict(asked.system_attrs)])
         if handle is None or not broken or self.name not in _CONSTRAINED:
             self.tell(number, None)
             return
@@ -206,11 +224,13 @@ class Sampler:
             **self._encoded_point(one.point), values=None if one.values is None else list(one.values),
             system_attrs={name: value for name, value in one.attrs.items() if name != _REFUSED})
 
-    def _frozen_refused(self, point: Point, broken: Mapping[str, float]) -> optuna.trial.FrozenTrial:
+    def _frozen_refused(
+        self, point: Point, broken: Mapping[str, float], attrs: Mapping[str, Any],
+    ) -> optuna.trial.FrozenTrial:
         told = bool(broken) and self.name in _CONSTRAINED
         return optuna.trial.create_trial(
             state=TrialState.COMPLETE if told else TrialState.FAIL, values=self._worthless if told else None,
-            constraints=dict(broken) if told else None, **self._encoded_point(point))
+            constraints=dict(broken) if told else None, system_attrs=dict(attrs), **self._encoded_point(point))
 
     def _encoded_point(self, point: Point) -> dict[str, Any]:
         axes = [axis for axis in self.space.axes if axis.name in point]

@@ -196,7 +196,7 @@ class Ledger:
     # what there is
 
     def stored_evaluation(self, key: EvaluationKey) -> EvaluationRecord | None:
-        """The result of `key`, of whatever study, where it is complete or was pruned."""
+        """The result of `key`, of whatever study, where it is complete."""
         with self.reading() as connection:
             found = reading.evaluation(connection, key.key)
         return found if found is not None and found.state.stored else None

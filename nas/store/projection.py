@@ -73,8 +73,7 @@ class Projection:
             self._open(connection, afresh=True)
             stale = [number for number, known in self._known.items() if not known.state.is_finished()]
             trials = [trial for trial in self.ledger.trials(self.study)
-                      if trial.number not in self._known or trial.number in stale
-                      or self._known[trial.number].state is not self._state(trial)[0]]
+                      if trial.number in stale or self._differs(trial)]
             curves = self.ledger.epochs(self.study, [trial.number for trial in trials])
             self._show(connection, trials, curves, redraw=True)
 
@@ -143,8 +142,10 @@ class Projection:
         self._known.update(rows.write_trials(connection, self._study_id, self._known, shown))
 
     def _differs(self, trial: TrialRecord) -> bool:
+        """Whether what is shown is not the trial as it is; a PRUNED one may have been promoted and stopped again."""
         known = self._known.get(trial.number)
-        return known is None or not known.state.is_finished() or known.state is not self._state(trial)[0]
+        return (known is None or not known.state.is_finished() or known.state is not self._state(trial)[0]
+                or (trial.state is State.PRUNED and known.step != trial.epochs))
 
     def _shown(self, trial: TrialRecord, curve: Sequence[EpochRecord] | None, redraw: bool) -> rows.Shown:
         state, reason, values = self._state(trial)

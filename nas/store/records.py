@@ -37,8 +37,8 @@ class State(StrEnum):
 
     @property
     def stored(self) -> bool:
-        """Whether the result stands, and serves other studies."""
-        return self in (State.COMPLETE, State.PRUNED)
+        """Whether the result stands and serves other studies. What one search stopped, another may train to the end."""
+        return self is State.COMPLETE
 
 
 class IllegalStep(RuntimeError):

@@ -111,7 +111,7 @@ def promote(connection: Connection, study_id: int, number: int) -> None:
     if trial.state is not State.PRUNED:
         raise IllegalStep(f"trial {number} is {trial.state} and cannot be promoted")
     holder = _holder(connection, trial.key)
-    if holder is not None and holder.state is State.COMPLETE:
+    if holder is not None and holder.state.stored:
         new, reused = holder, True
     else:
         cost = Cost(**connection.execute(_COST, {"of_evaluation": trial.evaluation_id}).one()._asdict())

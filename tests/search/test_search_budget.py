@@ -11,6 +11,7 @@ from search_cases import Fake, World, study, summary
 import nas
 from nas.errors import NasError
 from nas.evaluation import Progress
+from nas.search.pace import Pace
 from nas.search.run import Outcome, Silent, run
 from nas.settings import Budget
 from nas.store import Ledger, State
@@ -198,3 +199,14 @@ def test_failures_between_successes_are_part_of_a_search(tmp_path: Path) -> None
     outcome, _ = home_run(tmp_path, study(trials=20, epochs=2, stopping="none"), failing=failing)
     assert outcome.broken_off == ""
     assert outcome.new_trials == 20
+
+
+def test_time_that_holds_no_network_is_not_an_exhausted_space(world: World) -> None:
+    driver = world.driver(timed(300.0, epochs=3))
+    driver.pace = Pace(1.0)     # a second a MAC
+    assert driver.next_job() is None
+    assert driver.nothing_fits
+    assert not driver.exhausted
+    assert driver.finished
+    driver.close()
+    assert world.ledger.infeasible("fake")["time"] > 0

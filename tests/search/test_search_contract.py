@@ -166,6 +166,15 @@ def test_results_are_reused_across_studies(any_world: World) -> None:
     assert len(any_world.fake.started()) == 24
 
 
+def test_what_one_study_stopped_another_trains_to_the_end(world: World) -> None:
+    first = world.search(study("first"))
+    assert first.tally.states[State.PRUNED]
+    second = world.search(study("second", stopping="none"))
+    assert second.tally.states == {State.COMPLETE: 12}
+    assert second.tally.reused == first.tally.states[State.COMPLETE]
+    check_projection(world, "second")
+
+
 def test_weights_are_kept_for_two_layers_of_the_front(any_world: World) -> None:
     fake = dataclasses.replace(any_world.fake, weights=True)
     wanted = study(trials=20, stopping="none", epochs=2)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from store_cases import COST, SPEC, epoch, everything, key, network, point, run, start
 
 from nas.store import EpochRecord, IllegalStep, Ledger, State, StoreError
+from nas.store.tables import EVALUATION
 
 
 @pytest.fixture
@@ -160,8 +161,38 @@ def test_a_stored_result_is_reused_in_any_study(study: Ledger) -> None:
     assert (again.accuracy, again.epochs, again.architecture_id) == (0.3, 3, first.architecture_id)
     assert study.epochs("t") == study.epochs("s")
 
-    pruned = run(study, 1, State.PRUNED)
-    assert study.reuse_trial("t", 1, point(1), {}, key(1)).reason == pruned.reason
+    run(study, 1, State.PRUNED)
+    assert study.stored_evaluation(key(1)) is None, "another study may train it to the end"
+    with pytest.raises(IllegalStep):
+        study.reuse_trial("t", 1, point(1), {}, key(1))
+
+
+def test_a_pruned_trial_is_promoted(study: Ledger) -> None:
+    """It runs again from the start under its number, and ends once more; twice is once."""
+    run(study, 0, State.PRUNED)
+    running = twice(study, lambda: study.promote_trial("s", 0))
+    assert (running.state, running.epochs, running.accuracy, running.reason, running.finished) == (
+        State.RUNNING, 0, None, "", None)
+    assert study.epochs("s") == {}
+    with study.reading() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(EVALUATION)).scalar_one() == 1
+    study.record_epoch("s", 0, EpochRecord(1, 1.0, 1.0, 0.5, 1.0))
+    assert [trial.number for trial in study.put_back("s")] == [0]
+    assert study.restart_trial("s", 0).state is State.RUNNING
+    done = study.finish_trial("s", 0, State.COMPLETE, epoch=EpochRecord(1, 1.0, 1.0, 0.5, 1.0))
+    assert done.state is State.COMPLETE
+    assert study.stored_evaluation(key(0)) is not None
+    with pytest.raises(IllegalStep):
+        study.promote_trial("s", 0)
+
+
+def test_a_promoted_trial_takes_the_complete_result_of_another_study(study: Ledger) -> None:
+    run(study, 0, State.PRUNED)
+    study.create_study("t", {})
+    start(study, 0, study="t")
+    study.finish_trial("t", 0, State.COMPLETE, epoch=EpochRecord(1, 1.0, 1.0, 0.5, 1.0))
+    taken = study.promote_trial("s", 0)
+    assert (taken.state, taken.reused, taken.trained_by) == (State.COMPLETE, True, "t")
 
 
 def test_starting_what_is_stored_by_now_is_a_reuse(study: Ledger) -> None:
