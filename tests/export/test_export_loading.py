@@ -19,6 +19,8 @@ from nas.export import choose, export, load
 from nas.export.manifest import ARCHITECTURE, CODE, EXAMPLE, FACTS, WEIGHTS
 from nas.studies import StoredStudy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def exported(trained: StoredStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:

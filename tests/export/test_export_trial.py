@@ -24,6 +24,8 @@ from nas.studies import StoredStudy, open_study
 from nas.study import load_study
 from nas.train import accuracy_and_loss
 
+pytestmark = pytest.mark.slow
+
 ALONE = """
 import sys
 
@@ -38,7 +40,6 @@ import json
 from safetensors.torch import load_file
 from example import load, predict
 
-pytestmark = pytest.mark.slow
 
 part = load_file(sys.argv[2])
 images, labels = part["images"], part["labels"]

@@ -11,6 +11,7 @@ from search_cases import Fake, World, study, summary
 import nas
 from nas.errors import NasError
 from nas.evaluation import Progress
+from nas.search import proposals
 from nas.search.pace import Pace
 from nas.search.run import Outcome, Silent, run
 from nas.settings import Budget
@@ -138,6 +139,7 @@ class Interrupting(Silent):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_local_executor(tmp_path: Path) -> None:
     fake = Fake(tmp_path / "started.log")
     outcome = run(study(trials=8, epochs=3), home=tmp_path, evaluate=fake, view=Interrupting())
@@ -201,7 +203,8 @@ def test_failures_between_successes_are_part_of_a_search(tmp_path: Path) -> None
     assert outcome.new_trials == 20
 
 
-def test_time_that_holds_no_network_is_not_an_exhausted_space(world: World) -> None:
+def test_time_that_holds_no_network_is_not_an_exhausted_space(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "_DRAWS", 100)
     driver = world.driver(timed(300.0, epochs=3))
     driver.pace = Pace(1.0)     # a second a MAC
     assert driver.next_job() is None

@@ -199,6 +199,7 @@ OBJECTIVES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objectives", OBJECTIVES)
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
 def test_other_objectives(world: World, objectives: str, sampler: str) -> None:

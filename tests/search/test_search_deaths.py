@@ -50,7 +50,8 @@ def begin(folder: Path, executor: str, trials: int = 14) -> subprocess.Popen[byt
     return process
 
 
-@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["local", "ray"])
 def test_a_driver_that_is_killed(tmp_path: Path, executor: str) -> None:
     process = begin(tmp_path, executor)
     process.send_signal(signal.SIGKILL)

@@ -100,6 +100,7 @@ def test_a_study_as_optuna_sees_it(study: Ledger, projection: Projection) -> Non
     assert abs(trials[0].datetime_complete.timestamp() - ours.finished.timestamp()) < 1e-3
 
 
+@pytest.mark.slow
 def test_it_follows_a_trial_and_can_be_repeated(study: Ledger, projection: Projection) -> None:
     steps: list[tuple[Callable[[], object], TrialState, dict[int, float]]] = [
         (lambda: start(study, 0), TrialState.RUNNING, {}),
