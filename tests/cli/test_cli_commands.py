@@ -126,11 +126,16 @@ def test_no_database_is_one_line(tmp_path):
         assert len(done.stderr.strip().splitlines()) == 1
 
 
+def _heeds_ctrl_c() -> None:
+    """Also where the tests themselves run in the background of a shell, which has its children ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path):
     endless = SPACE.replace("epochs: 1}", "epochs: 300}").replace("random}", "random, early_stopping: none}")
     (tmp_path / "tiny.yaml").write_text(endless)
     process = subprocess.Popen([sys.executable, "-m", "nas", "run", "tiny.yaml"], cwd=tmp_path, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_heeds_ctrl_c)
     database = tmp_path / "studies" / "nas.db"
     for _ in range(300):
         if database.exists() and database.stat().st_size and "1" in _running(tmp_path):
