@@ -81,7 +81,7 @@ def forget(place: Path) -> None:
 
 
 def _make_room(folder: Path) -> None:
-    files = sorted(((stat.st_mtime, stat.st_size, file) for file in folder.glob("*.safetensors")
+    files = sorted(((stat.st_mtime, stat.st_size, file) for file in folder.iterdir()     # those half written, too
                     if (stat := file.stat())), reverse=True)
     total = 0
     for _, size, file in files:

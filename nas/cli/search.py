@@ -116,8 +116,8 @@ def _searched(study: Study, storage: str | None, json: bool, again: str, export:
 
 
 def _all_failed(outcome: Outcome) -> bool:
-    states = {str(state) for state in outcome.stored.trials()["state"]}
-    return bool(states) and states <= {"FAILED", "OUT_OF_MEMORY"}
+    states = {record.state for record in outcome.stored.records.values()}
+    return bool(states) and all(state.finished and state not in ("COMPLETE", "PRUNED") for state in states)
 
 
 def _summary(outcome: Outcome) -> dict[str, object]:
@@ -163,5 +163,5 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     waiting = f"{outcome.waiting} trial{'s wait' if outcome.waiting > 1 else ' waits'}"
     if outcome.interrupted:
         out.print(f"stopped   {waiting if outcome.waiting else 'nothing is lost'}; go on with: {again}", markup=False)
-    elif outcome.waiting:
+    elif outcome.waiting and not outcome.broken_off:
         out.print(f"time up   {waiting} to be gone on with; raise --budget and run it again", markup=False)

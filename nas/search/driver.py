@@ -95,10 +95,9 @@ class Driver:
         if self._began == math.inf:
             self._began = self._charged = time.monotonic()
         while not self.ending:
-            promoted = self._promotable()
             if self._waiting:
                 trial = self.ledger.restart_trial(self.study.name, self._waiting.pop(0).number)
-            elif promoted is not None:
+            elif (promoted := self._promotable()) is not None:
                 trial = self.ledger.promote_trial(self.study.name, promoted)
                 self.halving.promote(promoted)
                 self.tally.states[State.PRUNED] -= 1
@@ -259,6 +258,8 @@ class Driver:
 
     def _too_late(self) -> bool:
         """Whether the time left does not even hold the first rung of the cheapest network seen so far."""
+        if self.study.budget.time is None:
+            return False
         cheapest = min((trial.macs for trial in self.trials.values()), default=0)
         return self.seconds_left() <= self.halving.levels[0] * self.pace.epoch(cheapest)
 

@@ -99,7 +99,7 @@ class Proposals:
             point = self.space.sample(rng)
             judged = self._judged(point)
             if self._fresh(judged):
-                return self._shown(number, Proposal(point, self.sampler.refused(number), judged))
+                return self._shown(number, Proposal(point, self.sampler.refused(), judged))
         return None
 
     def _shown(self, number: int, proposal: Proposal) -> Proposal:

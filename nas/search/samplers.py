@@ -17,8 +17,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler
-from optuna.samplers._ga import BaseGASampler
+from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -100,7 +99,7 @@ class Sampler:
         self.name, self.space, self.objectives, self.seed = name, space, tuple(objectives), seed
         self._distributions = {axis.name: _distribution(axis) for axis in space.axes}
         self._handles: dict[int, int] = {}      # trial number -> number in the in-memory study
-        self._refused: dict[int, list[Any]] = {}    # trial number -> [point, what it breaks, attrs] before it
+        self._refused: list[Any] = []       # [point, what it breaks, attributes], of the trial being asked for
         made = _made(name, space, derived(seed))
         self._sequence = made if isinstance(made, Grid | QuasiRandom) else None
         self.show(())
@@ -127,6 +126,8 @@ class Sampler:
     def ask(self, number: int, attempt: int = 0) -> tuple[Point, dict[str, Any]]:
         """A point for trial `number`, and what the sampler keeps of it. A refused point is asked for again as the
         next `attempt`."""
+        if attempt == 0:
+            self._refused = []
         if self._sequence is not None:
             self._study = self._new_study()     # no history: what is asked for depends on the place alone
         self._study.sampler = self._sequence or _made(self.name, self.space, derived(self.seed, number, attempt))
@@ -142,11 +143,11 @@ class Sampler:
             return point, {_PLACE: self._sequence.place}
         self._handles[number] = trial.number
         attrs = dict(self._study.get_trials(deepcopy=False)[trial.number].system_attrs)
-        return point, attrs | self.refused(number)
+        return point, attrs | self.refused()
 
-    def refused(self, number: int) -> dict[str, Any]:
-        """What is to be kept of the points refused so far as trial `number`."""
-        return {_REFUSED: list(self._refused[number])} if self._refused.get(number) else {}
+    def refused(self) -> dict[str, Any]:
+        """What is to be kept of the points refused so far as the trial being asked for."""
+        return {_REFUSED: list(self._refused)} if self._refused else {}
 
     @property
     def exhausted(self) -> bool:
@@ -175,7 +176,7 @@ class Sampler:
             asked = self._study.get_trials(deepcopy=False)[handle]
             point = {axis.name: _decoded(axis, asked.params[axis.name]) for axis in self.space.axes
                      if axis.name in asked.params}
-            self._refused.setdefault(number, []).append([point, dict(broken), dict(asked.system_attrs)])
+            self._refused.append([point, dict(broken), dict(asked.system_attrs)])
         if handle is None or not broken or self.name not in _CONSTRAINED:
             self.tell(number, None)
             return

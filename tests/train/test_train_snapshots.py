@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,19 @@ def test_the_oldest_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     train(dataclasses.replace(job(), seed=1), epochs=2)
     assert len(kept()) == 1
     assert kept() != first
+
+
+def test_what_a_killed_process_left_half_written_gives_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    train(job(), epochs=2)
+    (whole,) = kept()
+    half = whole.with_name(f".{whole.name}.1")
+    half.write_bytes(whole.read_bytes())
+    os.utime(half, (0, 0))
+    monkeypatch.setattr(snapshots, "LARGEST", int(whole.stat().st_size * 2.5))
+    train(dataclasses.replace(job(), seed=1), epochs=2)
+    assert not half.exists()
+    assert whole.exists()
+    assert len(kept()) == 2
 
 
 def test_a_disk_that_cannot_be_written_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
