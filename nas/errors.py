@@ -52,6 +52,9 @@ class InvalidInput(NasError):
             lines[-1] += f" (and {len(self.problems) - _MOST_LINES} more mistakes)"
         super().__init__("\n".join(lines))
 
+    def __reduce__(self) -> tuple[type[InvalidInput], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
 
 def shown(value: Any, limit: int = 60) -> str:
     """`value` as the user would write it, cut to `limit` characters."""

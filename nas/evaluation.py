@@ -56,7 +56,8 @@ class Progress:
     """One more epoch of a job, or its end.
 
     `accuracy` in [0, 1] and `loss` are of the averaged weights on the validation part; `seconds` of training and
-    evaluation. With `failure` the job has ended without a result. On the last epoch `done` is set, and `weights` holds
+    evaluation. With `failure` the job has ended without a result; where it is a `mistake` of the user's, no other job
+    would do better. On the last epoch `done` is set, and `weights` holds
     the state dict as safetensors bytes.
     """
 
@@ -68,6 +69,7 @@ class Progress:
     done: bool = False
     failure: str = ""
     out_of_memory: bool = False
+    mistake: bool = False
     latency_ms: float | None = None
     weights: bytes | None = None
     device: str = ""

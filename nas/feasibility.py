@@ -5,22 +5,27 @@ Everything here comes from points judged by their exact costs; nothing is traine
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from nas.architecture import CONFLICTING
 from nas.cost import Cost
 from nas.errors import InvalidInput, Problem
+from nas.front import Objective
 from nas.plan import Shape
 from nas.space import Choice, Judgement, Point, SearchSpace
 from nas.units import human_count
 
+LARGEST_GRID = 50_000       # points
+_DRAWS = 512                # from which the search for the extremes sets out
+
 
 class Extremes(NamedTuple):
-    """The cheapest and the dearest legal network found, by MACs, limits aside."""
+    """The cheapest and the dearest legal network found, by one cost."""
 
     smallest: tuple[Point, Cost]
     largest: tuple[Point, Cost]
@@ -84,31 +89,42 @@ def never_legal(space: SearchSpace) -> list[tuple[Any, ...]]:
     return found
 
 
+def unserved(sampler: str, space: SearchSpace, objectives: Sequence[Objective]) -> tuple[str, str]:
+    """(rule, remedy) where `sampler` cannot serve the space and the objectives; empty where it can."""
+    if sampler == "cmaes" and len(objectives) > 1:
+        return "serves one objective alone", "use tpe or nsga2, or one objective under a limit"
+    if sampler == "cmaes" and any(isinstance(a.domain, Choice) and not a.domain.ordered for a in space.axes):
+        return "serves numbers only, and an axis holds words", "use tpe"
+    sizes = [axis.domain.size for axis in space.axes]
+    if sampler == "grid" and (None in sizes or math.prod(size or 1 for size in sizes) > LARGEST_GRID):
+        rule = f"takes at most {LARGEST_GRID:,} points and no continuous axis"
+        return rule, "narrow the space, or use random or tpe"
+    return "", ""
+
+
 def extremes(
-    space: SearchSpace, shape: Shape, classes: int, draws: int = 64, by: str = "macs"
+    space: SearchSpace, shape: Shape, classes: int, by: str = "macs", within: bool = False
 ) -> Extremes | None:
-    """The smallest and largest legal networks by one cost, limits aside: from random draws, then axis by axis."""
+    """The smallest and largest legal networks by one cost: from random draws, then axis by axis.
+
+    within: only those that the limits allow; else limits aside.
+    """
     rng = random.Random(0)
-    points = (space.sample(rng) for _ in range(draws * 8))
-    found = [(p, j.cost) for p, j in _legal(space, shape, classes, points) if j.cost is not None]
+
+    def legal(points: Iterable[Point]) -> list[tuple[Point, Cost]]:
+        judged = [(point, space.judge(point, shape, classes)) for point in points]
+        return [(point, j.cost) for point, j in judged if j.cost is not None and not (within and j.broken)]
+
+    found = legal(space.sample(rng) for _ in range(_DRAWS))
     if not found:
         return None
     ranked = sorted(found, key=lambda item: getattr(item[1], by))
-    return Extremes(_climbed(space, shape, classes, ranked[0], -1, by),
-                    _climbed(space, shape, classes, ranked[-1], 1, by))
-
-
-def _legal(
-    space: SearchSpace, shape: Shape, classes: int, points: Iterable[Point]
-) -> Iterable[tuple[Point, Judgement]]:
-    for point in points:
-        judged = space.judge(point, shape, classes)
-        if judged.cost is not None:
-            yield point, judged
+    return Extremes(_climbed(space, legal, ranked[0], -1, by), _climbed(space, legal, ranked[-1], 1, by))
 
 
 def _climbed(
-    space: SearchSpace, shape: Shape, classes: int, start: tuple[Point, Cost], sign: int, by: str
+    space: SearchSpace, legal: Callable[[Iterable[Point]], list[tuple[Point, Cost]]], start: tuple[Point, Cost],
+    sign: int, by: str,
 ) -> tuple[Point, Cost]:
     point, best = start
     improved = True
@@ -116,9 +132,9 @@ def _climbed(
         improved = False
         for axis in space.axes:
             moves = (space.with_value(point, axis.name, v) for v in axis.domain.probe() if axis.name in point)
-            for moved, judged in list(_legal(space, shape, classes, moves)):
-                if judged.cost is not None and sign * getattr(judged.cost, by) > sign * getattr(best, by):
-                    point, best, improved = moved, judged.cost, True
+            for moved, cost in legal(moves):
+                if sign * getattr(cost, by) > sign * getattr(best, by):
+                    point, best, improved = moved, cost, True
     return point, best
 
 
@@ -132,11 +148,11 @@ def check_limits(space: SearchSpace, shape: Shape, classes: int) -> None:
         small, large = (getattr(cost, limit.cost) for _, cost in found)
         if limit.high is not None and small > limit.high:
             rule = f"is below the smallest network of the space, {human_count(small)} at {shape[1]}x{shape[2]} pixels"
-            problems.append(Problem(limit.where[1], f"limits.{limit.cost}.to", rule, "raise it, or narrow the network",
+            problems.append(Problem("", f"limits.{limit.cost}.to", rule, "raise it, or narrow the network",
                                     human_count(limit.high)))
         if limit.low is not None and large < limit.low:
             rule = f"is above the largest network of the space, {human_count(large)} at {shape[1]}x{shape[2]} pixels"
-            problems.append(Problem(limit.where[0], f"limits.{limit.cost}.from", rule, "lower it, or widen the network",
+            problems.append(Problem("", f"limits.{limit.cost}.from", rule, "lower it, or widen the network",
                                     human_count(limit.low)))
     if problems:
         raise InvalidInput(problems)

@@ -109,9 +109,10 @@ class Inspection:
 
 def inspect_study(study: Study, progress: Callable[[str], None] | None = None, draws: int = 2000) -> Inspection:
     """Judge a sample of the study's space by its exact costs. Raises `NasError` where nothing is feasible."""
-    info = describe(study.data, progress)
-    shape, classes = (info.channels, info.resolution, info.resolution), info.n_classes
-    check_limits(study.space, shape, classes)
+    with study.blamed():
+        info = describe(study.data, progress)
+        shape, classes = (info.channels, info.resolution, info.resolution), info.n_classes
+        check_limits(study.space, shape, classes)
     points, exact = study.space.size()
     seen = survey(study.space, shape, classes, draws if study.space.axes else 1)
     if not seen.feasible:
@@ -119,7 +120,8 @@ def inspect_study(study: Study, progress: Callable[[str], None] | None = None, d
         raise NasError(f"none of {seen.drawn} points drawn is feasible (broken: {broken}); widen the limits")
     speed = recorded_speed()
     seconds = _trial_seconds(study, info, seen, speed) if speed is not None else None
-    return Inspection(study, info, points, exact, seen, extremes(study.space, shape, classes), speed, seconds)
+    ends = extremes(study.space, shape, classes, within=True)
+    return Inspection(study, info, points, exact, seen, ends, speed, seconds)
 
 
 def _trial_seconds(study: Study, info: DataInfo, seen: Survey, speed: Speed) -> float:

@@ -324,8 +324,7 @@ class _Reader:
                     self._problem(place, "is empty: from is above to", "swap them", bounds)
                 if high == 0:
                     self._problem((*place, "to"), "leaves no network", "raise it", bounds["to"])
-                where = (self.document.at((*place, "from")), self.document.at((*place, "to")))
-                found.append(Limit(str(name), low, high, where))
+                found.append(Limit(str(name), low, high))
         return tuple(found)
 
     def _count(self, place: _Place, raw: Any) -> int | None:
@@ -386,43 +385,3 @@ def _ordered(
         return late, order.index(axis.knob) if late else 0, table.index(axis.knob), axis.stages
 
     return tuple(sorted(axes, key=rank)), tuple(sorted(rules, key=lambda rule: order.index(rule.knob)))
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the sections `network`, `rules` and `limits`."""
-    staged = {knob.name: _knob_schema(knob) for knob in KNOBS.values() if "." not in knob.name}
-    stem = {knob.name[5:]: _knob_schema(knob) for knob in KNOBS.values() if knob.name.startswith("stem.")}
-    mapping = {"type": "object", "minProperties": 1}
-    count = {"type": ["integer", "string"], "description": "a count such as 60M"}
-    bounds = {"type": "object", "properties": {"from": count, "to": count}, "additionalProperties": False}
-    rule = {"type": "object", "properties": {"when": mapping, "set": mapping}, "required": ["when", "set"],
-            "additionalProperties": False}
-    return {
-        "network": {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": {
-            "stem": {"type": "object", "properties": stem, "additionalProperties": False}, **staged}},
-        "rules": {"type": "array", "items": rule, "description": "where all of when hold, set is so"},
-        "limits": {"type": "object", "properties": dict.fromkeys(COSTS, bounds), "additionalProperties": False},
-    }
-
-
-def _knob_schema(knob: Knob) -> dict[str, Any]:
-    if knob.choices:
-        bare: dict[str, Any] = {"enum": list(knob.choices)}
-    elif knob.kind is int:
-        bare = {"type": "integer", "minimum": knob.least, "maximum": knob.most}
-    else:
-        bare = {"type": ["number", "string"], "minimum": knob.least, "maximum": knob.most}
-    forms = [bare, {"type": "array", "items": bare, "minItems": 1}]
-    if not knob.choices:
-        step = {"type": ["number", "string"]}
-        forms.append({"type": "object", "required": ["from", "to"], "additionalProperties": False, "properties": {
-            "from": bare, "to": bare, "step": step, "log": {"type": "boolean"}}})
-    if knob.staged:
-        simple = {"anyOf": list(forms)}
-        by_stage = {"type": "object", "patternProperties": {"^[1-8]$": simple}, "additionalProperties": False}
-        forms.append({"type": "object", "required": ["per_stage"], "additionalProperties": False, "properties": {
-            "per_stage": {"anyOf": [*forms, by_stage]}}})
-        if not knob.choices:
-            forms.append({"type": "object", "required": ["first", "growth"], "additionalProperties": False,
-                          "properties": {"first": simple, "growth": {}}})
-    return {"description": knob.about, "anyOf": forms}

@@ -116,7 +116,6 @@ class Limit(NamedTuple):
     cost: str
     low: int | None
     high: int | None
-    where: tuple[str, str] = ("", "")       # the places of the two in the file
 
     def excess(self, found: Cost) -> float:
         """How far outside, as a share of the bound; 0 or less: inside."""

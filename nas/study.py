@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from nas.cost import COSTS
 from nas.errors import InvalidInput, NasError, Problem
-from nas.feasibility import never_legal
+from nas.feasibility import never_legal, unserved
 from nas.front import Objective
-from nas.language import closest, json_schema, read_space
+from nas.language import closest, read_space
 from nas.settings import Budget, Data, Recipe, Search
 from nas.space import SearchSpace
 from nas.units import parse_duration
@@ -27,16 +29,20 @@ from nas.yamlfile import Document, parse, read
 
 DIRECTIONS = {"accuracy": "max", **dict.fromkeys(COSTS, "min"), "latency_ms": "min"}
 _SPACE_KEYS = ("network", "rules", "limits")
-_SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "recipe": Recipe, "search": Search, "budget": Budget}
-_KEYS = {"name", "about", "space", "objectives", "seed", *_SPACE_KEYS, *_SECTIONS}
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "recipe": Recipe, "search": Search, "budget": Budget}
+_KEYS = {"name", "about", "space", "objectives", "seed", *_SPACE_KEYS, *SECTIONS}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FIXED = ("network", "rules", "limits", "objectives", "data", "recipe", "seed")   # must not change within a study
 DEFAULT_TRIALS = 24
 
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that decides what a run does. `written` holds the space sections as they were written."""
+    """Everything that decides what a run does.
+
+    `written` holds the space sections as they were written; `blamed()` is a context in which mistakes that only the
+    data or the machine show are said with their place in the file.
+    """
 
     name: str
     about: str
@@ -48,10 +54,11 @@ class Study:
     budget: Budget
     seed: int
     written: Mapping[str, Any]
+    blamed: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
 
     def spec(self) -> dict[str, Any]:
         """The study as plain data, every default resolved; `study_from_spec` inverts it."""
-        sections = {key: getattr(self, key).model_dump() for key in _SECTIONS}
+        sections = {key: getattr(self, key).model_dump() for key in SECTIONS}
         return {
             "name": self.name, "about": self.about, **{k: self.written[k] for k in _SPACE_KEYS if k in self.written},
             "objectives": {o.name: o.direction for o in self.objectives}, **sections, "seed": self.seed,
@@ -59,7 +66,7 @@ class Study:
 
     def renamed(self, name: str) -> Study:
         """The same study under another name. Raises `InvalidInput` where the name is not one."""
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise InvalidInput([_bad_name("--name", name)])
         return replace(self, name=name)
 
@@ -118,9 +125,9 @@ def _study(document: Document, stem: str, trusted: bool = False) -> Study:
                                          "write it at the top of the study file", values["space"]))
     space = read_space(document, problems)
     objectives = _objectives(document, problems)
-    sections = {key: _section(model, document, key, problems) for key, model in _SECTIONS.items()}
+    sections = {key: _section(model, document, key, problems) for key, model in SECTIONS.items()}
     name, about, seed = values.get("name", stem), values.get("about", ""), values.get("seed", 0)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         problems.append(_bad_name(document.at(("name",)), name))
     if not isinstance(about, str):
         problems.append(document.problem(("about",), "must be text", "write about: > and sentences under it", about))
@@ -129,13 +136,16 @@ def _study(document: Document, stem: str, trusted: bool = False) -> Study:
         problems.append(document.problem(("seed",), rule, "write seed: 0", seed))
     if space is not None and not problems and not trusted:
         problems += [document.problem(("network", *place), *words) for place, *words in never_legal(space)]
+        sampler = sections["search"].sampler
+        rule, remedy = unserved(sampler, space, objectives)
+        problems += [document.problem(("search", "sampler"), rule, remedy, sampler)] if rule else []
     if problems or space is None:
         raise InvalidInput(problems)
     budget = sections["budget"]
     if budget.trials is None and budget.time is None:
         budget = Budget(trials=DEFAULT_TRIALS)
     return Study(name, about.strip(), space, objectives, sections["data"], sections["recipe"], sections["search"],
-                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values})
+                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values}, document.blamed)
 
 
 def _bad_name(where: str, name: object) -> Problem:
@@ -197,8 +207,14 @@ def _section_problem(document: Document, key: str, model: type[BaseModel], error
         "bool_type": "must be true or false",
         "model_type": "must be a mapping",
     }.get(kind, error["msg"].replace("Input should", "must").replace("Value error, ", ""))
-    field = _fields(model, error["loc"][:-1]).get(error["loc"][-1])
-    return document.problem(place, rule, (field.description or "") if field is not None else "", value)
+    found = _fields(model, error["loc"][:-1]).get(error["loc"][-1])
+    return document.problem(place, rule, _remedy(str(error["loc"][-1]), found) if found is not None else "", value)
+
+
+def _remedy(name: str, found: FieldInfo) -> str:
+    """What to write instead: the default where there is one that can be written, and what the field means."""
+    plain = isinstance(found.default, str | int | float)
+    return f"write e.g. {name}: {found.default} ({found.description})" if plain else found.description or ""
 
 
 def _fields(model: type[BaseModel], path: tuple[Any, ...]) -> dict[Any, Any]:
@@ -222,29 +238,3 @@ def _differences(path: str, was: Any, now: Any, found: list[str]) -> None:
             _differences(f"{path}.{key}", was.get(key), now.get(key), found)
     elif was != now:
         found.append(f"{path}: {was} -> {now}")
-
-
-def study_schema() -> dict[str, Any]:
-    """The JSON Schema of a space or study file, for editors."""
-    definitions: dict[str, Any] = {}
-    sections: dict[str, Any] = {}
-    for key, model in _SECTIONS.items():
-        schema = model.model_json_schema(ref_template="#/$defs/{model}")
-        definitions |= schema.pop("$defs", {})
-        sections[key] = schema
-    sections["budget"]["properties"]["time"] = {"type": ["number", "string", "null"], "description": "e.g. 30m, 12h"}
-    stopping = sections["search"]["properties"]["early_stopping"]
-    kinds = definitions["EarlyStopping"]["properties"]["kind"]["enum"]
-    stopping["anyOf"] = [{"$ref": stopping.pop("$ref")}, {"enum": kinds}]
-    objective = {name: {"const": direction} for name, direction in DIRECTIONS.items()}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nas search space or study",
-        "type": "object", "additionalProperties": False, "$defs": definitions,
-        "properties": {
-            "name": {"type": "string", "pattern": f"^{_NAME.pattern}$"}, "about": {"type": "string"},
-            "space": {"type": "string", "description": "path of a space file, in place of network"},
-            **json_schema(),
-            "objectives": {"type": "object", "properties": objective, "additionalProperties": False},
-            **sections, "seed": {"type": "integer", "minimum": 0},
-        },
-    }

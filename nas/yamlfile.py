@@ -7,7 +7,9 @@ the values mean is the business of `nas.space` and `nas.study`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,17 @@ class Document:
         """A `Problem` at `path`."""
         return Problem(self.at(path), dotted(path), rule, remedy, value)
 
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Mistakes found later, in values that are no longer a document, are said with the places they came from."""
+        try:
+            yield
+        except InvalidInput as error:
+            raise InvalidInput(self._placed(problem) for problem in error.problems) from error
+
+    def _placed(self, problem: Problem) -> Problem:
+        return problem if problem.where else replace(problem, where=self.at(tuple(problem.field.split("."))))
+
     def set(self, assignment: str) -> None:
         """Apply `a.b.c=VALUE` (VALUE is YAML), as `--set` does; the place becomes the option itself."""
         where = f"--set {assignment}"
@@ -60,7 +73,8 @@ class Document:
             target = target[step]
         target[keys[-1]] = value
         self.places = {p: w for p, w in self.places.items() if p[: len(keys)] != keys}
-        self.places |= {(*keys, *path): where for path in places}
+        around = {keys[:length]: where for length in range(1, len(keys))}      # those that were not there
+        self.places = around | self.places | {(*keys, *path): where for path in places}
 
 
 def dotted(path: Path_) -> str:

@@ -43,6 +43,6 @@ def schema(json: Json = False) -> None:
 
     Example: nas schema > search_spaces/schema.json
     """
-    from nas.study import study_schema
+    from nas.schema import study_schema
 
     print_json(study_schema())

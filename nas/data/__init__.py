@@ -5,7 +5,7 @@ a node.
 This room knows nothing of torch, augmentation, normalisation or batches: that is the trainer's.
 """
 
-from nas.data.dataset import describe, load
+from nas.data.dataset import describe, load, located
 from nas.data.values import DataInfo, Dataset, Split
 
-__all__ = ["DataInfo", "Dataset", "Split", "describe", "load"]
+__all__ = ["DataInfo", "Dataset", "Split", "describe", "load", "located"]

@@ -104,6 +104,12 @@ def find(data: Data) -> Source:
         remedy=f"did you mean {close[0]}?" if close else "check the path")])
 
 
+def located(data: Data) -> Data:
+    """The same data, from wherever it is asked for: a path made absolute."""
+    return data if data.source in REGISTRY else data.model_copy(update={
+        "source": str(Path(data.source).expanduser().absolute())})
+
+
 def stem(name: str) -> str:
     """The name of an archive without its suffix."""
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)

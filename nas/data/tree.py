@@ -106,7 +106,7 @@ class Tree:
             for file in self.files():
                 names.append(file.name)
                 folder = file.name.rpartition("/")[0]
-                if sampled[folder] < SAMPLE and (header := header_of(file)):
+                if sampled[folder] < SAMPLE and (header := header_of(file, self.path)):
                     sampled[folder] += 1
                     sides[header[0]] += 1
                     channels[header[1]] += 1
@@ -121,7 +121,7 @@ class Tree:
         total = sum(layout.train) + sum(layout.test)
         progress(f"decoding {total:,} images of {self.path} to {channels}x{resolution}x{resolution} (once)")
         skipped: list[str] = []
-        work = partial(decoded, resolution=resolution, channels=channels)
+        work = partial(decoded, top=self.path, resolution=resolution, channels=channels)
         with picture.quiet():
             for batch in picture.mapped(work, self.placed(layout), lambda item: item[2].size):
                 skipped += [one_line(name) for _, _, name, pixels in batch if pixels is None]
@@ -157,14 +157,14 @@ def write(sink: Sink, part: str, images: list[tuple[int, Pixels]]) -> None:
         sink.write(part, np.stack([pixels for _, pixels in images]), labels)
 
 
-def decoded(item: Placed, resolution: int, channels: int) -> tuple[str, int, str, Pixels | None]:
-    """Part, class index, name and pixels of a placed file; no pixels if it is corrupt or cannot be read."""
+def decoded(item: Placed, top: Path, resolution: int, channels: int) -> tuple[str, int, str, Pixels | None]:
+    """Part, class index, name and pixels of a placed file of `top`; no pixels if it is corrupt or cannot be read."""
     part, label, file = item
     try:
         data = file.read()
     except OSError:
         return part, label, file.name, None
-    return part, label, file.name, picture.decoded(data, file.name, resolution, channels)
+    return part, label, file.name, picture.decoded(data, f"{top}: {file.name}", resolution, channels)
 
 
 def in_memory(file: File) -> File:
@@ -173,10 +173,10 @@ def in_memory(file: File) -> File:
     return File(file.name, len(data), lambda: data)
 
 
-def header_of(file: File) -> tuple[int, int] | None:
-    """Side and channels of an image, None if it is corrupt or cannot be read."""
+def header_of(file: File, top: Path) -> tuple[int, int] | None:
+    """Side and channels of an image of `top`, None if it is corrupt or cannot be read."""
     try:
-        return picture.header(file.read(), file.name)
+        return picture.header(file.read(), f"{top}: {file.name}")
     except OSError:
         return None
 

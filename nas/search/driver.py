@@ -63,6 +63,7 @@ class Driver:
         self.exhausted = False
         self.nothing_fits = False   # no other network is expected to fit the time left
         self.broken_off = ""        # why the search was given up
+        self.mistake = ""           # what the user has to mend before any training can work
         self.new_trials = 0
         self._running: set[int] = set()
         self._waiting = self._put_back()
@@ -123,6 +124,10 @@ class Driver:
             return False
         if not progress.failure and not math.isfinite(progress.accuracy):
             progress = dataclasses.replace(progress, failure=f"accuracy at epoch {progress.epoch} is not a number")
+        if progress.mistake:
+            self.mistake = progress.failure
+            self.stop()
+            return False
         if progress.failure:
             state = State.OUT_OF_MEMORY if progress.out_of_memory else State.FAILED
             self._end(number, state, progress.failure, None, progress)
@@ -238,7 +243,7 @@ class Driver:
         self._running.add(number)
         self._project()
         latency = any(objective.name == "latency_ms" for objective in study.objectives)
-        return Job(study.name, number, trial.architecture, self.facts.shape, self.facts.classes, study.data,
+        return Job(study.name, number, trial.architecture, self.facts.shape, self.facts.classes, self.facts.data,
                    study.recipe, study.seed, study.recipe.epochs, latency, self.threads, self.halving.rungs)
 
     def _more(self) -> bool:

@@ -15,7 +15,7 @@ log = logging.getLogger("nas")
 def guarded(evaluate: Evaluator, job: Job) -> Iterator[tuple[Progress, str]]:
     """What `evaluate` gives, an epoch at a time, and always an end: an exception becomes a failure with its traceback.
 
-    What the user can mend (`NasError`) would fail every training alike, and passes.
+    What the user can mend (`NasError`) would fail every training alike: a `mistake`.
     """
     epoch = 0
     try:
@@ -24,8 +24,9 @@ def guarded(evaluate: Evaluator, job: Job) -> Iterator[tuple[Progress, str]]:
             yield progress, ""
             if progress.done or progress.failure:
                 return
-    except NasError:
-        raise
+    except NasError as error:
+        yield Progress(epoch + 1, failure=str(error), mistake=True), ""
+        return
     except Exception as error:
         what = (str(error).splitlines() or [""])[0][:200]
         yield Progress(epoch + 1, failure=f"{type(error).__name__}: {what}; traceback in the log"), \

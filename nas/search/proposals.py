@@ -19,6 +19,7 @@ from nas.cost import Cost
 from nas.plan import Shape
 from nas.search.halving import SCREENED
 from nas.search.samplers import STRATIFIED, Sampler, Seen, derived
+from nas.settings import Data
 from nas.space import Judgement, Point
 from nas.study import Study
 
@@ -29,11 +30,12 @@ _START = SCREENED       # points of a stratified start; the same whatever the bu
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """What a search has to know of its data."""
+    """What a search has to know of its data. `data`: where workers find it, a path absolute."""
 
     shape: Shape
     classes: int
     key: str
+    data: Data
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_worker_niceness": "0",                         # training is what the machine is there for
     "TUNE_WARN_THRESHOLD_S": "60",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",                      # a relative path means the same in a worker
 }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from nas.data import Dataset, load
+from nas.data import Dataset, describe, load, located
 from nas.errors import InvalidInput, NasError, Problem
 from nas.evaluation import Evaluator
 from nas.feasibility import check_limits, survey
@@ -20,8 +20,8 @@ from nas.search.driver import Driver
 from nas.search.local import run_local
 from nas.search.pace import Pace
 from nas.search.proposals import DataFacts
-from nas.search.samplers import check_sampler, readable_distribution
-from nas.settings import Search
+from nas.search.samplers import readable_distribution
+from nas.settings import Data, Search
 from nas.store import EpochRecord, Ledger, Projection, StudyRecord, TrialRecord
 from nas.studies import HOME, StoredStudy, default_storage, write_spec
 from nas.study import Study
@@ -99,28 +99,29 @@ def run(
     Raises `NasError` for what the user can mend.
     """
     view = view or Silent()
-    check_sampler(study.search.sampler, study.space, study.objectives)
-    folder = _folder(home, study.name)
-    storage = storage or default_storage(home)
-    with Ledger.open(storage) as ledger:
-        dataset = load(study.data, view.say)
-        facts = facts_of(dataset)
-        check_limits(study.space, facts.shape, facts.classes)
-        _record(ledger, study)      # last: a run that is refused leaves no study behind
+    with study.blamed():        # all that can be refused before anything is made
+        workers = workers_of(study.search, evaluate is None)
+        info = describe(study.data, view.say)
+        check_limits(study.space, (info.channels, info.resolution, info.resolution), info.n_classes)
+    with Ledger.open(storage or default_storage(home)) as ledger:
+        with study.blamed():
+            dataset = load(study.data, view.say)
+            facts = facts_of(dataset, study.data)
+        folder = _folder(home, study.name)
+        _record(ledger, study)
         write_spec(folder, study)
-        outcome = _search(study, ledger, dataset, facts, folder, home, view, evaluate)
+        outcome = _search(study, ledger, dataset, facts, workers, folder, home, view, evaluate)
     outcome.stored.write_report()
     return outcome
 
 
 def _search(
-    study: Study, ledger: Ledger, dataset: Dataset, facts: DataFacts, folder: Path, home: Path, view: View,
-    evaluate: Evaluator | None,
+    study: Study, ledger: Ledger, dataset: Dataset, facts: DataFacts, workers: Workers, folder: Path, home: Path,
+    view: View, evaluate: Evaluator | None,
 ) -> Outcome:
     objectives = {objective.name: objective.direction for objective in study.objectives}
     axes = {axis.name: readable_distribution(axis) for axis in study.space.axes}
     projection = Projection(ledger, study.name, objectives, axes)
-    workers = workers_of(study.search, evaluate is None)
     training = evaluate is None
     pace = Pace(_seconds_per_mac(dataset, workers) if training else 0.0)
     driver = Driver(study, ledger, facts, folder, projection, threads=workers.threads, pace=pace)
@@ -138,6 +139,8 @@ def _search(
     finally:
         driver.close()
         view.ended()
+    if driver.mistake:
+        raise NasError(driver.mistake)
     waiting = sum(not trial.state.finished for trial in driver.trials.values())
     stored = StoredStudy(study.name, ledger.url.render_as_string(hide_password=False), home)
     return Outcome(stored, driver.new_trials, interrupted, driver.exhausted, driver.nothing_fits, driver.broken_off,
@@ -167,10 +170,10 @@ def _execute(driver: Driver, search: Search, workers: Workers, evaluate: Evaluat
     run_ray(driver, evaluate, workers.count, float(workers.threads), workers.gpus, search.address)
 
 
-def facts_of(dataset: Dataset) -> DataFacts:
-    """What a search has to know of `dataset`."""
+def facts_of(dataset: Dataset, data: Data) -> DataFacts:
+    """What a search has to know of `dataset`, which is what `data` says."""
     info = dataset.info
-    return DataFacts((info.channels, info.resolution, info.resolution), info.n_classes, dataset.checksum)
+    return DataFacts((info.channels, info.resolution, info.resolution), info.n_classes, dataset.checksum, located(data))
 
 
 def workers_of(search: Search, training: bool) -> Workers:

@@ -21,23 +21,17 @@ from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from nas.errors import InvalidInput, Problem
 from nas.front import Objective, non_dominated
 from nas.knobs import Value
 from nas.search.sequences import Grid, QuasiRandom
 from nas.space import Axis, Choice, Point, SearchSpace
 
 MOST_SEEN = 500         # observations a sampler is shown: the front, then the newest
-_LARGEST_GRID = 50_000
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def _grid(space: SearchSpace, seed: int) -> Grid:
-    sizes = [axis.domain.size for axis in space.axes]
-    if None in sizes or math.prod(size or 1 for size in sizes) > _LARGEST_GRID:
-        rule = f"takes at most {_LARGEST_GRID:,} points and no continuous axis"
-        raise InvalidInput([Problem("", "search.sampler", rule, "narrow the space, or use random or tpe", "grid")])
     values: dict[str, Sequence[Any]] = {
         axis.name: list(range(len(axis.domain.values))) if isinstance(axis.domain, Choice) and axis.domain.ordered
         else list(axis.domain.values) if isinstance(axis.domain, Choice)
@@ -95,7 +89,6 @@ class Sampler:
     """Proposes points of `space` for `objectives`. `ask`, then `tell` (or `forget`) by the number that `ask` got."""
 
     def __init__(self, name: str, space: SearchSpace, objectives: Sequence[Objective], seed: int):
-        check_sampler(name, space, objectives)
         self.name, self.space, self.objectives, self.seed = name, space, tuple(objectives), seed
         self._distributions = {axis.name: _distribution(axis) for axis in space.axes}
         self._handles: dict[int, int] = {}      # trial number -> number in the in-memory study
@@ -243,19 +236,6 @@ def _made(name: str, space: SearchSpace, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")     # experimental features, and options that are to be renamed
         return SAMPLERS[name](space, seed)
-
-
-def check_sampler(name: str, space: SearchSpace, objectives: Sequence[Objective]) -> None:
-    """Refuse a sampler that cannot serve `space` and `objectives`. Raises `InvalidInput`."""
-    rule = ""
-    if name == "cmaes" and len(objectives) > 1:
-        rule, remedy = "serves one objective alone", "use tpe or nsga2, or one objective under a limit"
-    elif name == "cmaes" and any(isinstance(a.domain, Choice) and not a.domain.ordered for a in space.axes):
-        rule, remedy = "serves numbers only, and an axis holds words", "use tpe"
-    elif name == "grid":
-        _grid(space, 0)
-    if rule:
-        raise InvalidInput([Problem("", "search.sampler", rule, remedy, name)])
 
 
 def derived(*parts: int) -> int:

@@ -116,7 +116,22 @@ def test_mistakes_are_one_line_and_exit_code_2(home, words, said):
 def test_a_refused_run_leaves_nothing_that_its_mending_differs_from(home):
     refused = nas(home, "run", "tiny.yaml", "--name", "mended", "--set", "limits.macs.to=10")
     assert refused.returncode == 2
+    assert not (home / "studies" / "mended").exists()
     assert nas(home, "run", "tiny.yaml", "--name", "mended", "--trials", "1").returncode == 0
+
+
+def test_workers_find_data_by_a_relative_path(tmp_path):
+    from PIL import Image
+
+    for number in range(60):
+        folder = tmp_path / "pictures" / ("light" if number % 2 else "dark")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 200 * (number % 2) + number % 50).save(folder / f"{number}.png")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "tiny.yaml").write_text(SPACE.replace("executor: local", "executor: ray, workers: 2"))
+    done = nas(tmp_path / "work", "run", "tiny.yaml", "--data", "../pictures", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["states"] == {"COMPLETE": 3}
 
 
 def test_no_database_is_one_line(tmp_path):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import nas
-from nas.study import load_study, study_schema
+from nas.schema import study_schema
+from nas.study import load_study
 
 ROOT = Path(__file__).parents[2]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))

@@ -13,8 +13,9 @@ from ruamel.yaml import YAML
 
 from nas.cli import command
 from nas.knobs import KNOBS
+from nas.schema import study_schema
 from nas.settings import Budget, Data, EarlyStopping, Recipe, Search
-from nas.study import load_study, study_schema
+from nas.study import load_study
 
 ROOT = Path(__file__).parents[2]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))

@@ -15,14 +15,16 @@ from typing import Any
 import optuna
 from sqlalchemy import event
 
+from nas.errors import InvalidInput, Problem
 from nas.evaluation import Job, Progress
 from nas.search.driver import Driver
 from nas.search.proposals import DataFacts
 from nas.search.samplers import readable_distribution
+from nas.settings import Data
 from nas.store import Ledger, Projection, TrialRecord
 from nas.study import Study, study_from_text
 
-FACTS = DataFacts((1, 8, 8), 10, "fake")
+FACTS = DataFacts((1, 8, 8), 10, "fake", Data())
 
 SPACE = """
 name: {name}
@@ -100,11 +102,14 @@ class Fake:
     raising: tuple[int, ...] = ()
     ending: tuple[int, ...] = ()
     killed: tuple[int, ...] = ()
+    mistaken: tuple[int, ...] = ()
     dies_once: tuple[int, ...] = ()
     sleep: float = 0.0
     weights: bool = False
 
     def __call__(self, job: Job) -> Iterator[Progress]:
+        if job.number in self.mistaken:
+            raise InvalidInput([Problem("f.yaml:1:2", "data.source", "is gone", "bring it back", "pictures")])
         attempt = sum(number == job.number for number, _ in self.started())
         with self.log.open("a") as file:
             file.write(json.dumps([job.number, job.architecture.id]) + "\n")

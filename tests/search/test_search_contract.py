@@ -222,3 +222,16 @@ def test_a_value_that_is_not_a_number_reaches_nobody(world: World) -> None:
     driver = world.search(study(sampler="tpe", trials=8, epochs=3, stopping="{kind: halving, first: 2, eta: 3}"), fake)
     assert [t.state for t in world.trials()[:4]] == [State.FAILED] * 4
     assert not any(math.isnan(seen.accuracy) for rung in driver.halving._at.values() for seen in rung.seen.values())
+
+
+def test_what_the_user_has_to_mend_ends_a_search_and_fails_no_trial(any_world: World) -> None:
+    """As when the data goes away: every other training would end the same."""
+    driver = any_world.search(study(trials=12, stopping="none"), dataclasses.replace(any_world.fake, mistaken=(3,)))
+    assert driver.mistake == "f.yaml:1:2: data.source: pictures: is gone; bring it back"
+    states = Counter(t.state for t in any_world.trials())
+    assert states[State.FAILED] == 0
+    assert states[State.WAITING] >= 1
+    assert driver.new_trials < 12
+    again = any_world.search(study(trials=12, stopping="none"))
+    assert not again.mistake
+    assert {t.state for t in any_world.trials()} == {State.COMPLETE}

@@ -171,6 +171,21 @@ def test_limits_that_nothing_can_meet(limit: str, column: int, words: str, folde
     assert line.startswith(f"nas: hostile.yaml:2:{column}: {words}")
 
 
+@pytest.mark.parametrize("command", ["inspect", "run"])
+@pytest.mark.parametrize(("section", "column", "words"), [
+    ("data: {train: 9999}", 8, "data.train: 9999: more than there is"),
+    ("data: {validation: 0.999}", 8, "data.validation: 0.999: leaves fewer than one training image"),
+    ("data: {seed: 1, source: nowhere.tar}", 17, "data.source: nowhere.tar: neither a data set"),
+    ("search: {sampler: cmaes}", 10, "search.sampler: cmaes: serves one objective alone"),
+    ("recipe: {epochs: many}", 10, "recipe.epochs: many: must be a whole number; write e.g. epochs: 20 ")])
+def test_what_only_the_data_shows_has_its_place_too(
+    section: str, column: int, words: str, command: str, folder: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    (folder / "hostile.yaml").write_text(OK + section + "\n")
+    (line,) = complaint([command, "hostile.yaml"], folder, capsys)
+    assert line.startswith(f"nas: hostile.yaml:2:{column}: {words}")
+
+
 @pytest.mark.parametrize(("options", "words"), [
     (["--set", "depth"], "must be KEY=VALUE"),
     (["--set", "network.dpeth=1"], "did you mean depth?"),

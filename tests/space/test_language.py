@@ -229,7 +229,6 @@ def test_limits() -> None:
     found = space("{depth: 1}", limits="{macs: {from: 1k, to: 60M}, params: {to: 2M}, activations: {from: 5}}")
     assert [limit[:3] for limit in found.limits] == [
         ("macs", 1000, 60_000_000), ("params", None, 2_000_000), ("activations", 5, None)]
-    assert found.limits[0].where == ("s.yaml:3:17", "s.yaml:3:27")
 
 
 def test_excess_is_a_share_of_the_bound() -> None:

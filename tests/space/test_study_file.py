@@ -66,9 +66,9 @@ def test_overrides_reach_any_field(tmp_path: Path) -> None:
 def test_mistake_in_an_override_names_the_option(tmp_path: Path) -> None:
     path = written(tmp_path, "s.yaml", "network: {depth: 1}\nwrong: 1\n")
     with pytest.raises(InvalidInput) as caught:
-        load_study(path, ["data.resolution=big", "network.depth=[]"])
+        load_study(path, ["data.resolution=big", "network.depth=[]", "foo.bar=1"])
     assert [line.split(": ")[0] for line in str(caught.value).splitlines()] == [
-        f"{path}:2:1", "--set network.depth=[]", "--set data.resolution=big"]
+        f"{path}:2:1", "--set foo.bar=1", "--set network.depth=[]", "--set data.resolution=big"]
 
 
 @pytest.mark.parametrize(("objectives", "words"), [
