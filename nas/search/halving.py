@@ -127,8 +127,8 @@ class Halving:
     def promotable(self, stopped: Collection[int], more: bool) -> list[int]:
         """Of those that were stopped at the first rung, those now worth going on with, the most wanted first.
 
-        That is the most accurate one, then whichever is farthest in log MACs from all that went on: so a front spans
-        the space's costs early.
+        That is in turn the most accurate one, and whichever is farthest in log MACs from all that went on: so a front
+        has its upper end early, and spans the space's costs.
         """
         if not self.rungs or not self._room(more):
             return []
@@ -136,11 +136,14 @@ class Halving:
         wanted = [n for n in sorted(stopped) if n in rung.seen and n not in self._promoted and rung.passes(n, self.eta)]
         ahead = [math.log(rung.seen[number].macs) for number in self._promoted if number in rung.seen]
 
-        def distance(number: int) -> tuple[float, float]:
-            size, accuracy = math.log(rung.seen[number].macs), rung.seen[number].accuracy
-            return min((abs(size - other) for other in ahead), default=0.0), accuracy
+        def distance(number: int) -> float:
+            return min((abs(math.log(rung.seen[number].macs) - other) for other in ahead), default=0.0)
 
-        return sorted(wanted, key=distance, reverse=True)
+        def worth(number: int) -> tuple[float, float]:
+            accuracy = rung.seen[number].accuracy
+            return (accuracy, 0.0) if len(self._promoted) % 2 == 0 else (distance(number), accuracy)
+
+        return sorted(wanted, key=worth, reverse=True)
 
     def promote(self, number: int) -> None:
         """It goes on, and is not judged at the first rung again."""

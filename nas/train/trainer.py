@@ -27,6 +27,7 @@ from nas.train.data import Dataset, Preprocess
 from nas.train.evaluation import accuracy_and_loss, recalibrate
 from nas.train.flat import Flat, portable
 from nas.train.numerics import Numerics
+from nas.train.quick import quicken
 from nas.train.schedule import schedule
 
 EXPLODED = 10.0     # times the loss of a network that knows nothing, as the mean of an epoch so far
@@ -67,6 +68,8 @@ class Trainer:
         self.epoch = 0
         self._model = model.to(self.device)
         self._evaluated = copy.deepcopy(model)
+        if numerics.device == "cpu" and numerics.channels_last:
+            quicken(self._model)
         self._flat = Flat(self._model, numerics.channels_last)
         self._momentum = torch.zeros_like(self._flat.gradient)
         self._average = self._flat.state.clone()
