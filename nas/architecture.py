@@ -11,7 +11,9 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
+
+from nas.errors import NasError
 
 BLOCKS = {"basic": 2, "bottleneck": 3}      # kind: convolutions that the classic shortcut spans
 STEMS = ("conv3x3", "conv7x7_pool")         # CIFAR; ImageNet: stride 2, then a 3x3 max-pool of stride 2
@@ -87,6 +89,23 @@ class Stage:
         return None
 
 
+class Network(Protocol):
+    """What a search and its records need of a network: that it can be told from others, shown and stored."""
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits: equal for equal networks."""
+
+    def canonical(self) -> Network:
+        """The same network in its one spelling."""
+
+    def line(self) -> str:
+        """The network in one readable line."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold; `network_from_dict` inverts it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """A residual network: stem, stages, global average pooling, linear classifier. Independent of the data."""
@@ -139,6 +158,42 @@ class Architecture:
     def from_dict(values: dict[str, Any]) -> Architecture:
         """The architecture that `to_dict` wrote."""
         return Architecture(**{**values, "stages": tuple(Stage(**stage) for stage in values["stages"])})
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A network that is only looked up, in a table of trained ones: known by its place on the table's axes."""
+
+    values: tuple[tuple[str, int | float | str], ...]
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits: equal for equal places."""
+        return hashlib.sha256(json.dumps(self.values).encode()).hexdigest()[:16]
+
+    def canonical(self) -> TableRow:
+        """Itself."""
+        return self
+
+    def line(self) -> str:
+        """The place in one readable line."""
+        return " ".join(f"{name}={value}" for name, value in self.values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold."""
+        return {"row": dict(self.values)}
+
+
+def network_from_dict(values: dict[str, Any]) -> Network:
+    """The network that `to_dict` wrote."""
+    return TableRow(tuple(values["row"].items())) if "row" in values else Architecture.from_dict(values)
+
+
+def architecture_of(network: Network) -> Architecture:
+    """`network` where it can be built. Raises `NasError` where it is the row of a table."""
+    if not isinstance(network, Architecture):
+        raise NasError(f"{network.line()}: is the row of a table: there is no network to build")
+    return network
 
 
 @lru_cache(maxsize=65_536)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, Network, architecture_of
 from nas.plan import Shape
 from nas.settings import Data, Recipe
 
@@ -23,7 +23,7 @@ class Job:
 
     study: str
     number: int
-    architecture: Architecture
+    network: Network
     shape: Shape
     classes: int
     data: Data
@@ -34,10 +34,15 @@ class Job:
     threads: int | None = None      # CPU threads of the worker; None: leave them
     rungs: tuple[int, ...] = ()     # epochs at which it may be stopped, and later be gone on with
 
+    @property
+    def architecture(self) -> Architecture:
+        """The network, to be built."""
+        return architecture_of(self.network)
+
     def to_json(self) -> str:
         """The job as JSON text; `from_json` inverts it."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        values |= {"architecture": self.architecture.to_dict(), "data": self.data.model_dump(),
+        values |= {"network": self.network.to_dict(), "data": self.data.model_dump(),
                    "recipe": self.recipe.model_dump()}
         return json.dumps(values)
 
@@ -45,7 +50,7 @@ class Job:
     def from_json(text: str) -> Job:
         """The job that `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
-        values |= {"architecture": Architecture.from_dict(values["architecture"]), "shape": tuple(values["shape"]),
+        values |= {"network": Architecture.from_dict(values["network"]), "shape": tuple(values["shape"]),
                    "rungs": tuple(values["rungs"]), "data": Data(**values["data"]),
                    "recipe": Recipe(**values["recipe"])}
         return Job(**values)

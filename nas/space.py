@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from nas.architecture import BLOCKS, Architecture, Stage
+from nas.architecture import BLOCKS, Architecture, Network, Stage
 from nas.cost import COSTS, Cost, cost
 from nas.knobs import KNOBS, STAGED, Value
 from nas.plan import Shape, plan
@@ -128,7 +128,7 @@ class Limit(NamedTuple):
 class Judgement(NamedTuple):
     """A point seen before any training: its network, its cost, and what it breaks (empty: feasible)."""
 
-    architecture: Architecture
+    architecture: Network
     cost: Cost | None               # None where the network is not legal at all
     broken: dict[str, float]        # rule or limit -> by how much, as a share; above 0
     reason: str = ""

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from nas.data import DataInfo, describe
 from nas.errors import NasError
-from nas.store import Ledger, TrialRecord
+from nas.store import EpochRecord, Ledger, TrialRecord
 from nas.study import Study, study_from_spec
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ class StoredStudy:
         return found
 
     @property
+    def curves(self) -> dict[int, list[EpochRecord]]:
+        """Its learning curves by trial number."""
+        found: dict[int, list[EpochRecord]] = self._read["epochs"]
+        return found
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Of its images (C, H, W)."""
         return self.info.channels, self.info.resolution, self.info.resolution
@@ -94,7 +100,7 @@ class StoredStudy:
         trials = pd.DataFrame([_row(record) for record in self.records.values()])
         axes = tuple(axis.name for axis in self.study.space.axes)
         curves = [(n, e.epoch, e.train_loss, e.loss, e.accuracy, e.seconds)
-                  for n, curve in self._read["epochs"].items() for e in curve]
+                  for n, curve in self.curves.items() for e in curve]
         epochs = pd.DataFrame(curves, columns=list(EPOCH_COLUMNS))
         devices = sorted({record.device for record in self.records.values() if record.device})
         return Results(

@@ -87,17 +87,17 @@ def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
         document = _with_space(document, Path(path).parent / values["space"])
     for assignment in overrides:
         document.set(assignment)
-    return _study(document, Path(path).stem)
+    return study_of(document, Path(path).stem)
 
 
 def study_from_spec(spec: Mapping[str, Any]) -> Study:
     """The study that `spec()` wrote."""
-    return _study(Document("the stored study", dict(spec)), str(spec.get("name", "study")), trusted=True)
+    return study_of(Document("the stored study", dict(spec)), str(spec.get("name", "study")), trusted=True)
 
 
 def study_from_text(text: str, name: str = "study") -> Study:
     """The study that YAML text describes. Raises `InvalidInput`."""
-    return _study(parse(text, name), name)
+    return study_of(parse(text, name), name)
 
 
 def _with_space(document: Document, path: Path) -> Document:
@@ -117,7 +117,8 @@ def _with_space(document: Document, path: Path) -> Document:
     return Document(document.name, {**space.values, **own}, places)
 
 
-def _study(document: Document, stem: str, trusted: bool = False) -> Study:
+def study_of(document: Document, stem: str, trusted: bool = False) -> Study:
+    """The study that a document describes; `stem` names it where it does not. Raises `InvalidInput`."""
     values = document.values
     problems = [document.problem((key,), "is not known", closest(key, _KEYS)) for key in values if key not in _KEYS]
     if "space" in values:

@@ -36,6 +36,7 @@ def run(
     address: Annotated[str | None, typer.Option(metavar="RAY_ADDRESS", help="Of a running Ray cluster.")] = None,
     sampler: Annotated[str | None, typer.Option(help="random, tpe, nsga2, nsga3, gp, cmaes, qmc, grid.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of sampling and training.")] = None,
+    fork: Annotated[bool, typer.Option("--fork", help="Changed settings: go on under a new name.")] = False,
     set_: Set = None,
     json: Json = False,
 ) -> int:
@@ -51,7 +52,7 @@ def run(
         "search.address": address, "search.sampler": sampler, "seed": seed, "name": name,
     }, set_))
     again = " ".join(["nas", *sys.argv[1:]]) if sys.argv[0].endswith("nas") else f"nas run {path}"
-    return _searched(study, storage, json, again)
+    return _searched(study, storage, json, again, fork=fork)
 
 
 def train(
@@ -87,17 +88,15 @@ def train(
     return _searched(study, storage, json, f"nas train {path}", export=True)
 
 
-def _searched(study: Study, storage: str | None, json: bool, again: str, export: bool = False) -> int:
+def _searched(study: Study, storage: str | None, json: bool, again: str, export: bool = False,
+              fork: bool = False) -> int:
     from nas.cli.view import view_of
     from nas.errors import NasError
-    from nas.logs import log_to
     from nas.search.run import run as run_study
-    from nas.studies import HOME
     from nas.units import human_seconds
 
     out = console(json)
-    with log_to(HOME / study.name):
-        outcome = run_study(study, storage, view=view_of(out, epochs=export))
+    outcome = run_study(study, storage, view=view_of(out, epochs=export), fork=fork)
     if outcome.nothing_fits and not outcome.stored.records:
         time = human_seconds(study.budget.time or 0)
         raise NasError(f"budget.time: {time}: no network of the space is expected to fit it; raise --budget")

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -29,25 +30,30 @@ _HOLE = re.compile(r"\{\{(\w+)\}\}")
 def write_report(results: Results, folder: Path) -> Path:
     """Write `report.html` and `front.csv` into `folder`; returns the page's path. Old files are replaced at once."""
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / "front.csv", front_csv(results))
+    replace_file(folder / "front.csv", front_csv(results))
     page = folder / "report.html"
-    _replace(page, html(results))
+    replace_file(page, html(results))
     return page
 
 
 def html(results: Results) -> str:
     """The whole page."""
+    return assembled("report.html", SCRIPTS, results.study, payload(results))
+
+
+def assembled(template: str, sources: Sequence[str], title: str, data: Any) -> str:
+    """The page of a template and of scripts, both among the sources, with its data."""
     from plotly.offline import get_plotlyjs
 
-    scripts = [_closed(get_plotlyjs()), _closed("\n".join(source(name) for name in SCRIPTS))]
+    scripts = [_closed(get_plotlyjs()), _closed("\n".join(source(name) for name in sources))]
     policy = (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'; "
         f"script-src {' '.join(_hash(script) for script in scripts)}")
-    return _filled(source("report.html"), {
+    return _filled(source(template), {
         "policy": policy,
-        "title": escape(results.study),
+        "title": escape(title),
         "style": source("report.css"),
-        "data": embedded(payload(results)),
+        "data": embedded(data),
         "plotly": scripts[0],
         "script": scripts[1],
     })
@@ -87,7 +93,7 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write beside `path`, then rename: a reader sees the old file or the new one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:

@@ -44,14 +44,17 @@ class Tally:
 
 
 class Driver:
-    """One run of one study. `on_epoch` is called with every epoch, `on_trial` with every trial that ends."""
+    """One run of one study. `on_epoch` is called with every epoch, `on_trial` with every trial that ends.
+
+    clock: tells the seconds that the time budget is of.
+    """
 
     def __init__(
         self, study: Study, ledger: Ledger, facts: DataFacts, folder: Path, projection: Projection | None = None,
-        threads: int | None = None, pace: Pace | None = None,
+        threads: int | None = None, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic,
     ):
         self.study, self.ledger, self.facts, self.folder = study, ledger, facts, folder
-        self.projection, self.threads = projection, threads
+        self.projection, self.threads, self._clock = projection, threads, clock
         self.on_trial: Callable[[TrialRecord], None] = lambda trial: None
         self.on_epoch: Callable[[TrialRecord, EpochRecord], None] = lambda trial, epoch: None
         self.halving = Halving(study.search.early_stopping, study.recipe.epochs)
@@ -94,7 +97,7 @@ class Driver:
     def next_job(self) -> Job | None:
         """The next training, or None: nothing more to start now (`finished` says whether for good)."""
         if self._began == math.inf:
-            self._began = self._charged = time.monotonic()
+            self._began = self._charged = self._clock()
         while not self.ending:
             if self._waiting:
                 trial = self.ledger.restart_trial(self.study.name, self._waiting.pop(0).number)
@@ -185,7 +188,7 @@ class Driver:
 
     def seconds_spent(self) -> float:
         """Search time of the study, earlier runs included."""
-        return self._spent_before + max(0.0, time.monotonic() - self._began)
+        return self._spent_before + max(0.0, self._clock() - self._began)
 
     def running(self) -> list[tuple[TrialRecord, EpochRecord | None]]:
         """The trials in training, with the last epoch of each."""
@@ -198,7 +201,7 @@ class Driver:
             self._keep(trial)
             self.curves.pop(trial.number, None)
         self._running.clear()
-        self._charge()
+        self.ledger.add_seconds(self.study.name, self._uncharged())
         self._project(force=True)
 
     def front(self) -> list[TrialRecord]:
@@ -212,10 +215,17 @@ class Driver:
         judged, name = proposal.judged, self.study.name
         assert judged.cost is not None
         self.new_trials += 1
-        with self.ledger.batch():
-            self._take_refused()
-            return self.ledger.start_trial(name, number, proposal.point, proposal.attrs, judged.architecture,
-                                           judged.cost, self.evaluation_key(judged))
+        cost, refused = judged.cost, self.proposals.take_refused()
+        self.tally.infeasible.update(refused)
+
+        def write() -> TrialRecord:
+            with self.ledger.batch():
+                if refused:
+                    self.ledger.add_infeasible(name, refused)
+                return self.ledger.start_trial(name, number, proposal.point, proposal.attrs, judged.architecture,
+                                               cost, evaluation_key(self.study, self.facts, judged))
+
+        return self.ledger.patiently(write)
 
     def _take_refused(self) -> dict[str, int]:
         refused = self.proposals.take_refused()
@@ -223,11 +233,6 @@ class Driver:
         if refused:
             self.ledger.add_infeasible(self.study.name, refused)
         return refused
-
-    def evaluation_key(self, judged: Judgement) -> EvaluationKey:
-        """What a training of the judged network is stored under."""
-        recipe = self.study.recipe
-        return EvaluationKey(judged.architecture.id, recipe_key(recipe), self.facts.key, self.study.seed, recipe.epochs)
 
     def _started(self, trial: TrialRecord) -> Job | None:
         """A job for a trial that was just committed; None where its result was stored already."""
@@ -243,7 +248,7 @@ class Driver:
         self._running.add(number)
         self._project()
         latency = any(objective.name == "latency_ms" for objective in study.objectives)
-        return Job(study.name, number, trial.architecture, self.facts.shape, self.facts.classes, self.facts.data,
+        return Job(study.name, number, trial.network, self.facts.shape, self.facts.classes, self.facts.data,
                    study.recipe, study.seed, study.recipe.epochs, latency, self.threads, self.halving.rungs)
 
     def _more(self) -> bool:
@@ -289,11 +294,16 @@ class Driver:
             path = self.folder / "checkpoints" / f"{number}.safetensors"
             sha256 = write_checkpoint(path, progress.weights)
             checkpoint = f"{self.folder.name}/checkpoints/{number}.safetensors"
-        with self.ledger.batch():
-            self._keep(self.ledger.finish_trial(
-                self.study.name, number, state, reason, epoch=epoch, latency_ms=progress.latency_ms,
-                device=progress.device, checkpoint=checkpoint, checkpoint_sha256=sha256))
-            self._charge()
+        seconds = self._uncharged()
+
+        def write() -> TrialRecord:
+            with self.ledger.batch():
+                self.ledger.add_seconds(self.study.name, seconds)
+                return self.ledger.finish_trial(
+                    self.study.name, number, state, reason, epoch=epoch, latency_ms=progress.latency_ms,
+                    device=progress.device, checkpoint=checkpoint, checkpoint_sha256=sha256)
+
+        self._keep(self.ledger.patiently(write))
         self._running.discard(number)
         if state in (State.COMPLETE, State.PRUNED):
             self._observe(number)
@@ -379,11 +389,13 @@ class Driver:
 
     # --- time and projection
 
-    def _charge(self) -> None:
-        now = time.monotonic()
-        if now > self._charged:
-            self.ledger.add_seconds(self.study.name, now - self._charged)
-            self._charged = now
+    def _uncharged(self) -> float:
+        """Seconds of search since this was asked last."""
+        before, now = self._charged, self._clock()
+        if before == math.inf:      # no job has been asked for
+            return 0.0
+        self._charged = now
+        return now - before
 
     def _project(self, force: bool = False) -> None:
         now = time.monotonic()
@@ -393,3 +405,9 @@ class Driver:
                                {n: self.curves.get(n, []) for n in self._dirty})
         self._dirty.clear()
         self._projected = time.monotonic()
+
+
+def evaluation_key(study: Study, facts: DataFacts, judged: Judgement) -> EvaluationKey:
+    """What a training of the judged network is stored under."""
+    recipe = study.recipe
+    return EvaluationKey(judged.architecture.id, recipe_key(recipe), facts.key, study.seed, recipe.epochs)

@@ -50,9 +50,23 @@ def run_ray(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 stop=_Stopper(driver)),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except RuntimeError as error:       # Tune wraps what our parts raise
+            ours = _ours(error)
+            if ours is None:
+                raise
+            raise ours from error
     if hit.is_set():
         raise KeyboardInterrupt
+
+
+def _ours(error: BaseException) -> NasError | None:
+    """The error of the driver or its database, where that is what lies behind `error`."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, NasError):
+        behind = behind.__cause__ or behind.__context__
+    return behind
 
 
 @contextmanager

@@ -15,14 +15,18 @@ from nas.data import Dataset, describe, load, located
 from nas.errors import InvalidInput, NasError, Problem
 from nas.evaluation import Evaluator
 from nas.feasibility import check_limits, survey
+from nas.logs import log_to
 from nas.measure import recorded_speed
 from nas.search.driver import Driver
+from nas.search.fork import forked
 from nas.search.local import run_local
 from nas.search.pace import Pace
 from nas.search.proposals import DataFacts
 from nas.search.samplers import readable_distribution
+from nas.search.tenure import Tenure, tenure
 from nas.settings import Data, Search
-from nas.store import EpochRecord, Ledger, Projection, StudyRecord, TrialRecord
+from nas.store import EpochRecord, Ledger, Projection, TrialRecord
+from nas.store.lease import SECONDS
 from nas.studies import HOME, StoredStudy, default_storage, write_spec
 from nas.study import Study
 from nas.units import human_seconds
@@ -91,11 +95,14 @@ class Outcome:
 
 def run(
     study: Study, storage: str | None = None, home: Path = HOME, view: View | None = None,
-    evaluate: Evaluator | None = None,
+    evaluate: Evaluator | None = None, lease_seconds: float = SECONDS,
+    fork: bool = False,
 ) -> Outcome:
     """Run `study` until its budget is spent, its space is exhausted, or Ctrl-C; write its report.
 
     storage: an SQLAlchemy URL; default: `home`/nas.db. evaluate: in place of training, for tests and simulations.
+    lease_seconds: how long the study stays this process's without a sign of life. fork: where the database has the
+    study with other settings, run this one under a free name, from the results that hold for both.
     Raises `NasError` for what the user can mend.
     """
     view = view or Silent()
@@ -108,16 +115,23 @@ def run(
             dataset = load(study.data, view.say)
             facts = facts_of(dataset, study.data)
         folder = _folder(home, study.name)
-        _record(ledger, study)
-        write_spec(folder, study)
-        outcome = _search(study, ledger, dataset, facts, workers, folder, home, view, evaluate)
+        changed = study.changes(ledger.create_study(study.name, study.spec()).spec)
+        if changed:
+            if not fork:
+                raise NasError(_changed(study.name, changed))
+            study = forked(ledger, study, facts)
+            folder = _folder(home, study.name)
+        with log_to(folder), tenure(ledger, study.name, lease_seconds) as held:
+            ledger.update_spec(study.name, study.spec())
+            write_spec(folder, study)
+            outcome = _search(study, ledger, held, dataset, facts, workers, folder, home, view, evaluate)
     outcome.stored.write_report()
     return outcome
 
 
 def _search(
-    study: Study, ledger: Ledger, dataset: Dataset, facts: DataFacts, workers: Workers, folder: Path, home: Path,
-    view: View, evaluate: Evaluator | None,
+    study: Study, ledger: Ledger, held: Tenure, dataset: Dataset, facts: DataFacts, workers: Workers, folder: Path,
+    home: Path, view: View, evaluate: Evaluator | None,
 ) -> Outcome:
     objectives = {objective.name: objective.direction for objective in study.objectives}
     axes = {axis.name: readable_distribution(axis) for axis in study.space.axes}
@@ -127,6 +141,7 @@ def _search(
     driver = Driver(study, ledger, facts, folder, projection, threads=workers.threads, pace=pace)
     driver.on_trial = lambda trial: view.trial(driver, trial)
     driver.on_epoch = lambda trial, epoch: view.epoch(driver, trial, epoch)
+    held.end = driver.stop
     interrupted = False
     try:
         if not driver.finished:
@@ -137,14 +152,14 @@ def _search(
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        driver.close()
         view.ended()
+        driver.close()
     if driver.mistake:
         raise NasError(driver.mistake)
     waiting = sum(not trial.state.finished for trial in driver.trials.values())
     stored = StoredStudy(study.name, ledger.url.render_as_string(hide_password=False), home)
-    return Outcome(stored, driver.new_trials, interrupted, driver.exhausted, driver.nothing_fits, driver.broken_off,
-                   waiting)
+    return Outcome(stored, driver.new_trials, interrupted or held.asked, driver.exhausted, driver.nothing_fits,
+                   driver.broken_off, waiting)
 
 
 def _seconds_per_mac(dataset: Dataset, workers: Workers) -> float:
@@ -218,17 +233,11 @@ def _folder(home: Path, name: str) -> Path:
     return folder
 
 
-def _record(ledger: Ledger, study: Study) -> StudyRecord:
-    """The study's row: made now, or checked to be the same study."""
-    spec = study.spec()
-    record = ledger.create_study(study.name, spec)
-    changed = study.changes(record.spec)
-    if changed:
-        lines = "\n  ".join(changed)
-        raise NasError(f"study {study.name} is in the database with other settings:\n  {lines}\n"
-                       f"give this one another name (--name {study.name}-2), or put the settings back")
-    ledger.update_spec(study.name, spec)
-    return record
+def _changed(name: str, changed: list[str]) -> str:
+    lines = "\n  ".join(changed)
+    return (f"study {name} is in the database with other settings:\n  {lines}\n"
+            f"give this one another name (--name {name}-2), have it named and begun with what is known (--fork), or "
+            "put the settings back")
 
 
 def _summary(

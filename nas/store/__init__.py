@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nas.store.engine import StoreError
+from nas.store.lease import LeaseHeld, LeaseLost
 from nas.store.ledger import Ledger
 from nas.store.records import (
     EpochRecord,
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from nas.store.projection import Projection
 
 __all__ = [
-    "EpochRecord", "EvaluationKey", "EvaluationRecord", "IllegalStep", "Ledger", "Projection", "State", "StoreError",
+    "EpochRecord", "EvaluationKey", "EvaluationRecord", "IllegalStep", "LeaseHeld",
+    "LeaseLost", "Ledger", "Projection", "State", "StoreError",
     "StudyRecord", "TrialRecord",
 ]
 

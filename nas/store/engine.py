@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.pool import StaticPool
 
 from nas.errors import NasError, one_line
 from nas.store.mounts import network_mount
@@ -28,6 +29,10 @@ DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 class StoreError(NasError):
     """The database cannot be used: gone, locked, full, not ours. The message has no password in it."""
+
+
+class ConnectionLost(StoreError):
+    """The database went away for now: what was being written is undone, and can be written again."""
 
 
 def parse_url(text: str) -> URL:
@@ -69,6 +74,11 @@ def connect(url: URL, create: bool) -> Engine:
     return engine
 
 
+def connect_memory() -> Engine:
+    """An engine for an SQLite database in memory, on one connection that all threads share."""
+    return _engine(URL.create("sqlite"), poolclass=StaticPool, connect_args={"check_same_thread": False})
+
+
 def engine_options(url: URL) -> dict[str, Any]:
     """Keyword arguments of create_engine that serve `url`; Optuna's own engine gets the same."""
     if url.get_backend_name() == "sqlite":
@@ -87,15 +97,29 @@ def explained(url: URL, doing: str = "cannot use") -> Iterator[None]:
         raise StoreError(f"{doing} {shown_url(url)}: no such kind of database; sqlite and postgresql are "
                          "supported") from None
     except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
-        raise StoreError(f"{doing} {shown_url(url)}: {_reason(url, error)}{_remedy(error)}") from None
+        kind = ConnectionLost if _passes(error) else StoreError
+        raise kind(f"{doing} {shown_url(url)}: {_reason(url, error)}{_remedy(error)}") from None
     except (exc.IntegrityError, exc.ProgrammingError, exc.DataError):
         raise
     except exc.DatabaseError as error:     # SQLite's 'file is not a database', 'malformed'
         raise StoreError(f"{doing} {shown_url(url)}: {_reason(url, error)}{_remedy(error)}") from None
 
 
-def _engine(url: URL) -> Engine:
-    engine = create_engine(url, hide_parameters=True, **engine_options(url))
+def _passes(error: exc.SQLAlchemyError) -> bool:
+    """Whether it may go away by itself: a server that is restarted, a connection that was cut, a lock, a deadlock."""
+    if isinstance(error, exc.TimeoutError):
+        return True
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    if error.connection_invalidated or "database is locked" in str(error.orig):
+        return True
+    state = getattr(error.orig, "sqlstate", None)       # of PostgreSQL; None: there was no answer
+    return isinstance(error, exc.OperationalError) and type(error.orig).__module__.startswith("psycopg") and (
+        state is None or state[:2] in {"08", "40", "53", "57"})
+
+
+def _engine(url: URL, **options: Any) -> Engine:
+    engine = create_engine(url, hide_parameters=True, **(options or engine_options(url)))
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -63,12 +63,18 @@ class Projection:
         """
         changed = {trial.number: trial for trial in trials}
         if changed:
-            with self._writing() as connection:
-                self._open(connection)
-                self._show(connection, [changed[number] for number in sorted(changed)], epochs)
+            self.ledger.patiently(lambda: self._update(changed, epochs))
+
+    def _update(self, changed: Mapping[int, TrialRecord], epochs: Curves) -> None:
+        with self._writing() as connection:
+            self._open(connection)
+            self._show(connection, [changed[number] for number in sorted(changed)], epochs)
 
     def catch_up(self) -> None:
         """Show what the ledger holds and a driver that died had not shown; for the start of a driver."""
+        self.ledger.patiently(self._catch_up)
+
+    def _catch_up(self) -> None:
         with self._writing() as connection:
             self._open(connection, afresh=True)
             stale = [number for number, known in self._known.items() if not known.state.is_finished()]
@@ -102,6 +108,7 @@ class Projection:
         self._ready()
         try:
             with self.ledger.writing() as connection:
+                self.ledger.check_lease(self.study, connection)
                 yield connection
         except BaseException:
             self._mark = ""         # undone: look again

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from nas.architecture import Architecture
+from nas.architecture import Network, network_from_dict
 from nas.store.records import EpochRecord, EvaluationKey, EvaluationRecord, StudyRecord, TrialRecord
 from nas.store.tables import ARCHITECTURE, EPOCH, EVALUATION, INFEASIBLE, STUDY, TRIAL
 
@@ -103,7 +103,7 @@ def _trial(row: Any) -> TrialRecord:
     key = _key(row)
     return TrialRecord(
         number=row.number, state=row.state, reason=row.reason, point=row.point, sampler_attrs=row.sampler_attrs,
-        architecture=_architecture(json.dumps(row.canonical)), architecture_id=key.architecture_id, line=row.line,
+        network=_network(json.dumps(row.canonical)), architecture_id=key.architecture_id, line=row.line,
         params=row.params, macs=row.macs, activations=row.activations, accuracy=row.accuracy, loss=row.loss,
         latency_ms=row.latency_ms, epochs=row.epochs_done, seconds=row.seconds, reused=row.reused,
         created=row.created, finished=row.finished, checkpoint=row.checkpoint,
@@ -115,8 +115,8 @@ def _key(row: Any) -> EvaluationKey:
 
 
 @lru_cache(maxsize=16_384)
-def _architecture(canonical: str) -> Architecture:
-    return Architecture.from_dict(json.loads(canonical))
+def _network(canonical: str) -> Network:
+    return network_from_dict(json.loads(canonical))
 
 
 def _number(value: float | None) -> float:

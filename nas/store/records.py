@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, Network, architecture_of
 
 Point = Mapping[str, Any]
 """Axis name to number or text, as the sampler proposed it."""
@@ -125,7 +125,7 @@ class TrialRecord:
     reason: str
     point: dict[str, Any]
     sampler_attrs: dict[str, Any]
-    architecture: Architecture
+    network: Network
     architecture_id: str
     line: str
     params: int
@@ -144,3 +144,8 @@ class TrialRecord:
     evaluation_key: EvaluationKey
     device: str
     trained_by: str
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network, to be built or drawn."""
+        return architecture_of(self.network)

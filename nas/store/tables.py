@@ -156,6 +156,22 @@ class InfeasibleRow(Base):
     count: Mapped[int] = mapped_column(BigInteger)
 
 
+class LeaseRow(Base):
+    """The driver that has a study, until when. Times are seconds since 1970 by the database's clock."""
+
+    __tablename__ = "nas_lease"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("nas_study.id"), primary_key=True, autoincrement=False)
+    token: Mapped[str] = mapped_column(String(32))
+    host: Mapped[str]
+    pid: Mapped[int] = mapped_column(BigInteger)
+    machine: Mapped[str]
+    process: Mapped[str]
+    taken: Mapped[float]
+    expires: Mapped[float]
+    stop: Mapped[bool]
+
+
 def _table(row: type[Base]) -> Table:
     table = row.__table__
     assert isinstance(table, Table)
@@ -164,3 +180,4 @@ def _table(row: type[Base]) -> Table:
 
 STUDY, ARCHITECTURE, EVALUATION = _table(StudyRow), _table(ArchitectureRow), _table(EvaluationRow)
 EPOCH, TRIAL, INFEASIBLE = _table(EpochRow), _table(TrialRow), _table(InfeasibleRow)
+LEASE = _table(LeaseRow)

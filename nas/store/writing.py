@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from nas.architecture import Architecture
+from nas.architecture import Network
 from nas.cost import Cost
 from nas.store.records import EpochRecord, EvaluationKey, IllegalStep, Point, State
 from nas.store.tables import ARCHITECTURE, EPOCH, EVALUATION, INFEASIBLE, STUDY, TRIAL
@@ -64,7 +64,7 @@ def add_study(connection: Connection, name: str, spec: Mapping[str, Any]) -> Non
 
 
 def start(connection: Connection, study_id: int, number: int, point: Point, sampler_attrs: Mapping[str, Any],
-          architecture: Architecture, cost: Cost, key: EvaluationKey) -> None:
+          architecture: Network, cost: Cost, key: EvaluationKey) -> None:
     """A trial that runs, or one that is finished where its result is there already."""
     if _begun(connection, study_id, number, point):
         return
@@ -163,13 +163,26 @@ def put_back(connection: Connection, study_id: int, numbers: Collection[int] | N
     mine = TRIAL.c.study_id == study_id
     if numbers is not None:
         mine &= TRIAL.c.number.in_(numbers)
-    running = select(TRIAL.c.evaluation_id).where(mine, TRIAL.c.state == State.RUNNING)
-    connection.execute(delete(EPOCH).where(EPOCH.c.evaluation_id.in_(running)))
-    connection.execute(update(EVALUATION).where(EVALUATION.c.id.in_(running)).values(
-        state=State.WAITING, epochs_done=0, accuracy=None, loss=None, seconds=0.0))
-    connection.execute(update(TRIAL).where(mine, TRIAL.c.state == State.RUNNING).values(state=State.WAITING))
+    _wait_again(connection, mine & (TRIAL.c.state == State.RUNNING))
     waiting = select(TRIAL.c.number).where(mine, TRIAL.c.state == State.WAITING)
     return list(connection.execute(waiting).scalars())
+
+
+def retry(connection: Connection, study_id: int) -> list[int]:
+    """The trials that failed or ran out of memory wait to be trained again; their numbers."""
+    failed = (TRIAL.c.study_id == study_id) & TRIAL.c.state.in_([State.FAILED, State.OUT_OF_MEMORY])
+    numbers = list(connection.execute(select(TRIAL.c.number).where(failed).order_by(TRIAL.c.number)).scalars())
+    _wait_again(connection, failed)
+    return numbers
+
+
+def _wait_again(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Trials wait to be trained from the start."""
+    trained = select(TRIAL.c.evaluation_id).where(which)
+    connection.execute(delete(EPOCH).where(EPOCH.c.evaluation_id.in_(trained)))
+    connection.execute(update(EVALUATION).where(EVALUATION.c.id.in_(trained)).values(
+        state=State.WAITING, reason="", epochs_done=0, accuracy=None, loss=None, seconds=0.0, finished=None))
+    connection.execute(update(TRIAL).where(which).values(state=State.WAITING, reason="", finished=None))
 
 
 def add_infeasible(connection: Connection, study_id: int, counts: Mapping[str, int]) -> None:
@@ -220,7 +233,7 @@ def _holder(connection: Connection, key: EvaluationKey) -> _Training | None:
     return None if row is None else _Training(row.id, row.state, row.reason)
 
 
-def _add_architecture(connection: Connection, identity: str, architecture: Architecture) -> None:
+def _add_architecture(connection: Connection, identity: str, architecture: Network) -> None:
     if connection.execute(_ARCHITECTURE, {"of_architecture": identity}).first() is None:
         _insert_once(connection, ARCHITECTURE, {
             "id": identity, "canonical": architecture.canonical().to_dict(), "line": architecture.line()})

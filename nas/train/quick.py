@@ -1,10 +1,9 @@
 """The same layers by quicker ways on a CPU, for training alone: what is evaluated and exported is left as it is.
 
 oneDNN's grouped convolutions want at least 8 channels a group: narrower groups are slower than wider ones with zeros
-between them. torch's batch norm in channels_last wants at least 8 channels. Measured on two cores with AVX2, forward and
-backward, batch 128, channels_last: 3x3 convolutions of 8 channels in 4 groups at 16x16, 8.1 ms, as one group 2.8; of
-16 in 8, 15.6, in groups of 8 channels 7.6; of 32 in 8 at 8x8, 5.4, in groups of 8 channels 4.3. The norm of 4
-channels at 16x16, 6.3 ms, through NCHW 1.5.
+between them. torch's batch norm in channels_last wants at least 8 channels. Measured on one core with AVX2, forward
+and backward, batch 128, channels_last: 3x3 convolutions of 8 channels in 4 groups at 16x16 8.1 ms, as one group 2.8;
+of 16 in 8 15.6, in groups of 8 channels 7.6; of 32 in 8 at 8x8 5.4, in groups of 8 channels 4.3.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from nas.evaluation import Job, Progress
 from nas.search.driver import Driver
 from nas.search.proposals import DataFacts
 from nas.search.samplers import readable_distribution
+from nas.search.tenure import tenure
 from nas.settings import Data
 from nas.store import Ledger, Projection, TrialRecord
 from nas.study import Study, study_from_text
@@ -151,8 +152,8 @@ def _unsynced(connection: Any, record: object) -> None:
 class World:
     """A database, a folder and fake evaluators: a search of a study is `world.search(study)`."""
 
-    def __init__(self, folder: Path, executor: str = "local", url: str | None = None):
-        self.folder, self.executor = folder, executor
+    def __init__(self, folder: Path, executor: str = "local", url: str | None = None, lease: float = 60.0):
+        self.folder, self.executor, self.lease = folder, executor, lease
         self.url = url or f"sqlite:///{folder / 'nas.db'}"
         self.ledger = Ledger.open(self.url)
         if self.ledger.engine.dialect.name == "sqlite":
@@ -170,11 +171,14 @@ class World:
 
     def search(self, study: Study, fake: Fake | None = None) -> Driver:
         """Run the study until it is finished; its driver, closed."""
-        driver = self.driver(study)
-        try:
-            self.execute(driver, fake or self.fake)
-        finally:
-            driver.close()
+        self.ledger.create_study(study.name, study.spec())
+        with tenure(self.ledger, study.name, self.lease) as held:
+            driver = self.driver(study)
+            held.end = driver.stop
+            try:
+                self.execute(driver, fake or self.fake)
+            finally:
+                driver.close()
         return driver
 
     def execute(self, driver: Driver, fake: Fake) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from search_cases import Fake, World, brute_front, study, summary
 from test_search_contract import check_projection
 
-from nas.store import State
+from nas.store import LeaseHeld, State
 
 HERE = Path(__file__).parent
 
@@ -36,11 +37,11 @@ def test_a_worker_that_is_killed(ray_world: World) -> None:
     check_projection(ray_world)
 
 
-def begin(folder: Path, executor: str, trials: int = 14) -> subprocess.Popen[bytes]:
+def begin(folder: Path, executor: str, trials: int = 14, *more: str) -> subprocess.Popen[bytes]:
     """A search in another process, seen to have begun its fifth training."""
     fake = Fake(folder / "started.log")
     process = subprocess.Popen(
-        [sys.executable, str(HERE / "search_main.py"), str(folder), executor, str(trials), "0.04"],
+        [sys.executable, str(HERE / "search_main.py"), str(folder), executor, str(trials), "0.04", *more],
         start_new_session=True, env={**os.environ, "PYTHONPATH": str(HERE)})
     deadline = time.monotonic() + 120
     while len(fake.started()) < 5:
@@ -88,6 +89,58 @@ def tmp_path_beside(folder: Path) -> Path:
     other = folder / "other"
     other.mkdir()
     return other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_a_driver_that_sleeps_beyond_its_lease(tmp_path: Path, executor: str) -> None:
+    """Another one takes over; the first, awake again, writes nothing more and ends."""
+    process = begin(tmp_path, executor, 14, "0.6")
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        if not writing(tmp_path / "nas.db"):        # one that sleeps in a transaction of SQLite keeps everyone out
+            break
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.02)
+    world = World(tmp_path, lease=5)
+    with pytest.raises(LeaseHeld, match=f"process {process.pid} on"):
+        world.search(study(trials=14))
+    time.sleep(0.7)
+    driver = world.search(study(trials=14))
+    trials = world.trials()
+    assert len(trials) == 14
+    assert all(t.state in (State.COMPLETE, State.PRUNED) for t in trials)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(timeout=60) == 3
+    assert summary(world.trials()) == summary(trials)
+    assert {t.number for t in driver.front()} == brute_front(trials, driver.study)
+    check_projection(world)
+    world.ledger.close()
+
+
+def writing(database: Path) -> bool:
+    """Whether a process is in the middle of writing to an SQLite database."""
+    connection = sqlite3.connect(database, timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        connection.close()
+    return False
+
+
+@pytest.mark.slow
+def test_a_search_that_is_asked_to_stop(tmp_path: Path) -> None:
+    process = begin(tmp_path, "local", 2000)
+    world = World(tmp_path)
+    world.ledger.ask_to_stop("fake")
+    assert process.wait(timeout=30) == 0
+    assert world.ledger.holder("fake") is None
+    assert {t.state for t in world.trials()} <= {State.COMPLETE, State.PRUNED, State.WAITING}
+    world.search(study(trials=len(world.trials())))
+    assert {t.state for t in world.trials()} <= {State.COMPLETE, State.PRUNED}
+    world.ledger.close()
 
 
 @pytest.mark.slow

@@ -28,7 +28,8 @@ def both_ways(layer: nn.Module, channels: int) -> tuple[list[torch.Tensor], list
 
 
 @pytest.mark.parametrize(("channels", "groups", "stride", "merged"), [
-    (8, 4, 1, 1), (16, 8, 2, 2), (16, 4, 1, 2), (32, 8, 1, 4), (24, 6, 1, 3), (12, 3, 1, 3), (8, 8, 1, 8), (64, 8, 2, 8)])
+    (8, 4, 1, 1), (16, 8, 2, 2), (16, 4, 1, 2), (32, 8, 1, 4), (24, 6, 1, 3), (12, 3, 1, 3), (8, 8, 1, 8),
+    (64, 8, 2, 8)])
 def test_grouped_convolutions(channels: int, groups: int, stride: int, merged: int,
                               monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []

@@ -1,0 +1,73 @@
+"""`nas stop` and `nas retry`: what is said to a search from another terminal, through the database."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from nas.cli.options import Json, Storage, console, print_json
+
+Name = Annotated[str, typer.Argument(help="Of the study.")]
+
+_PATIENCE = 120.0       # seconds that a search is given to stop
+
+
+def stop(name: Name, storage: Storage = None, json: Json = False) -> int:
+    """Stop a running search cleanly, from any machine that reaches its database. The same nas run goes on later.
+
+    Example: nas stop resnext
+    """
+    from nas.store import Ledger
+    from nas.studies import HOME, default_storage
+
+    out = console(json)
+    with Ledger.open(storage or default_storage(HOME), create=False) as ledger:
+        holder = ledger.holder(name)
+        running = holder is not None and not holder.dead and holder.left > 0
+        if running:
+            ledger.ask_to_stop(name)
+            with out.status(f"{name} is stopping"):
+                deadline = time.monotonic() + _PATIENCE
+                while (left := ledger.holder(name)) is not None and left.token == holder.token:  # type: ignore[union-attr]
+                    if left.left <= 0 or time.monotonic() > deadline:
+                        break
+                    time.sleep(0.2)
+        left = ledger.holder(name)
+    stopped = left is None or holder is None or left.token != holder.token
+    if json:
+        print_json({"study": name, "was_running": running, "stopped": stopped})
+    elif not running:
+        out.print(f"{name} is not running", markup=False)
+    else:
+        out.print(f"{name} has stopped" if stopped else f"{name} has been asked to stop, and has not yet: {left}",
+                  markup=False)
+    return 0 if stopped else 1
+
+
+def retry(
+    name: Name,
+    failed: Annotated[bool, typer.Option("--failed", help="The trials that failed or ran out of memory.")] = False,
+    storage: Storage = None,
+    json: Json = False,
+) -> None:
+    """Have trials trained again that failed: they wait, and the next nas run trains them first.
+
+    Example: nas retry resnext --failed
+    """
+    from nas.errors import NasError
+    from nas.search.tenure import tenure
+    from nas.store import Ledger
+    from nas.studies import HOME, default_storage
+
+    if not failed:
+        raise NasError("say which trials: nas retry NAME --failed")
+    with Ledger.open(storage or default_storage(HOME), create=False) as ledger, tenure(ledger, name):
+        numbers = ledger.retry_trials(name)
+    if json:
+        print_json({"study": name, "waiting": numbers})
+        return
+    what = ", ".join(map(str, numbers[:20])) + ("…" if len(numbers) > 20 else "")
+    console().print(f"{len(numbers)} trials wait again: {what}; go on with the same nas run" if numbers
+                    else f"no trial of {name} failed", markup=False)
