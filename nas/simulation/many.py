@@ -8,6 +8,7 @@ import statistics
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def simulate_once(setup: Setup, sampler: str, stopping: str, seed: int, ledger: 
     study = replace(setup.study, space=TableSpace.of(setup.table), search=search, seed=seed)
     clock, lookup = Clock(), _lookup(setup)
     study = replace(study, recipe=study.recipe.model_copy(update={"epochs": lookup.epochs}))
-    with ledger or Ledger.in_memory() as records:
+    with nullcontext(ledger) if ledger is not None else Ledger.in_memory() as records:
         records.create_study(study.name, {})
         facts = DataFacts((1, 1, 1), 1, setup.table.name, Data())
         driver = Driver(study, records, facts, Path(), clock=clock)

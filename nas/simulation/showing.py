@@ -40,21 +40,22 @@ def facts(simulation: Simulation) -> list[str]:
 def print_simulation(simulation: Simulation, out: Console) -> None:
     """Two tables: share of the hypervolume by networks tried, and what it takes to reach shares."""
     marks = _shown_marks(simulation)
-    title = "hypervolume by networks tried: median (quartiles)"
+    title = "hypervolume by networks tried: median, quartiles"
     grid = Grid(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
-    grid.add_column("sampler")
+    grid.add_column("sampler", no_wrap=True)
     for mark in marks:
         grid.add_column(f"{mark:,}", justify="right", no_wrap=True)
     for row in simulation.figures():
         spreads = [row["hypervolume"][str(mark)] for mark in marks]
         grid.add_row(_label(simulation, row), *(
-            f"{s['median']:.3f} ({s['low']:.2f}-{s['high']:.2f})" for s in spreads))
+            f"{s['median']:.3f} {_short(s['low'])}-{_short(s['high'])}" for s in spreads))
     out.print(grid)
     out.print()
     head, rows = _table(simulation)
-    grid = Grid(box=None, pad_edge=False, header_style="bold", title="what it takes: medians", title_justify="left")
+    title = "what it takes: networks and time to a share of the hypervolume, medians"
+    grid = Grid(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for index, name in enumerate(head):
-        grid.add_column(name, justify="right" if index else "left", no_wrap=not index)
+        grid.add_column(name, justify="right" if index else "left", no_wrap=True)
     for cells in rows:
         grid.add_row(*cells)
     out.print(grid)
@@ -90,6 +91,10 @@ def to_dict(simulation: Simulation) -> dict[str, Any]:
     }
 
 
+def _short(share: float) -> str:
+    return f"{share:.2f}".removeprefix("0")
+
+
 def _unit(simulation: Simulation) -> str:
     return "seconds" if simulation.in_seconds else "trainings of the mean network"
 
@@ -101,21 +106,20 @@ def _label(simulation: Simulation, row: dict[str, Any]) -> str:
 
 def _shown_marks(simulation: Simulation) -> list[int]:
     marks = simulation.marks()
-    wanted = 5
+    wanted = 4      # that fit a line of 80 characters
     return marks if len(marks) <= wanted else [marks[round(i * (len(marks) - 1) / (wanted - 1))] for i in range(wanted)]
 
 
 def _table(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
-    head = ["sampler", *(f"networks to {share:.0%}" for share in SHARES), *(f"time to {share:.0%}" for share in SHARES),
-            "time", "work", "trained to the end"]
+    head = ["sampler", *(f"to {share:.0%}" for share in SHARES), "time", "work", "to the end"]
     rows = []
     for row in simulation.figures():
         reached = [row["reached"][f"{share:.0%}"] for share in SHARES]
         ended = row["states"]["COMPLETE"] / max(1, sum(row["states"].values()))
         rows.append([
             _label(simulation, row),
-            *("never" if one["trials"] is None else f"{one['trials']:,}" for one in reached),
-            *("never" if one["time"] is None else _time(simulation, one["time"]) for one in reached),
+            *("never" if one["trials"] is None else f"{one['trials']:,}, {_time(simulation, one['time'])}"
+              for one in reached),
             _time(simulation, row["time"]), _time(simulation, row["work"]), f"{ended:.0%}"])
     return head, rows
 

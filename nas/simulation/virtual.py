@@ -89,4 +89,4 @@ class Lookup:
         if epoch == epochs:
             return row.accuracy
         error = random.Random(f"{row.network.id} {epoch}").gauss(0, self._error * min(1.0, 3 / epoch))
-        return min(max(row.accuracy * (1 - 0.5 / epoch) + error, 0.0), 1.0)
+        return min(max((row.accuracy + error) * (1 - 0.5 / epoch), 0.0), 1.0)
