@@ -1,7 +1,7 @@
 """The entry point: runs a command, and turns what goes wrong into one line and an exit code.
 
-0: done. 2: something the user can mend, said in one line. 130: Ctrl-C. 1: a defect of ours; its traceback is in the
-log file that the line names.
+0: done. 2: something the user can mend, said in one line. 4: a disk is full. 130: Ctrl-C. 1: a defect of ours; its
+traceback is in the log file that the line names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
     import typer
 
     from nas.cli import command
-    from nas.errors import NasError
+    from nas.errors import NasError, disk_full
 
     usage_error: type[Exception] = typer.BadParameter.mro()[2]      # ClickException, wherever typer keeps click
 
@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except NasError as error:
         print(f"nas: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except usage_error as error:
         said = error.format_message()   # type: ignore[attr-defined]
         if not said:        # nas alone: its help has been printed
@@ -50,6 +50,10 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        full = disk_full(error) if isinstance(error, OSError) else None
+        if full is not None:
+            print(f"nas: {full}", file=sys.stderr)
+            return full.exit_code
         path = _keep_traceback(arguments)
         what = (str(error).splitlines() or [""])[0]
         print(f"nas: unexpected {type(error).__name__}: {what}; the traceback is in {path}", file=sys.stderr)

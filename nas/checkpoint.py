@@ -7,19 +7,24 @@ import hashlib
 import os
 from pathlib import Path
 
-from nas.errors import NasError
+from nas.errors import NasError, disk_full
 
 
 def write_checkpoint(path: Path, weights: bytes) -> str:
-    """Write `weights` (safetensors bytes) so that `path` is whole or absent; the SHA-256 of the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write `weights` (safetensors bytes) so that `path` is whole or absent; the SHA-256 of the file.
+
+    Raises `DiskFull`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(weights)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise disk_full(error, path) or error from None
     finally:
         temporary.unlink(missing_ok=True)
     return hashlib.sha256(weights).hexdigest()

@@ -6,6 +6,7 @@ code 2. Anything else is a defect of ours: it keeps its traceback, in a log file
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,22 @@ _MOST_LINES = 50        # of mistakes shown at once
 
 class NasError(Exception):
     """A mistake that the user can mend. `str(error)` is one clear line (or one line for each mistake)."""
+
+    exit_code = 2
+
+
+class DiskFull(NasError):
+    """There is no room for what has to be written. Nothing is lost: the same command goes on once there is."""
+
+    exit_code = 4
+
+
+def disk_full(error: OSError, where: object = None) -> DiskFull | None:
+    """What to say where `error` means that a disk is full or a quota used up."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return DiskFull(one_line(f"{where or error.filename or 'the disk'}: {error.strerror}; make room, then run the same "
+                             "command again"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ once, from the start, with half the micro-batch.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal
@@ -22,6 +23,8 @@ from nas.model import build
 from nas.plan import plan
 from nas.settings import Data
 from nas.train import Diverged, Numerics, Trainer, choose, keep_memory, set_threads
+
+SNAPSHOT_SECONDS = 60.0     # of training that are lost at most, and the epoch at hand, where a worker dies
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -62,10 +65,11 @@ def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | N
     trainer = Trainer(model, dataset, job.recipe, seed=job.seed, numerics=numerics, micro_batch=micro_batch)
     place = snapshots.place_of(job, dataset.checksum, str(numerics), micro_batch)
     so_far: list[Progress] = []
-    if job.rungs and (found := snapshots.find(place)):
+    if found := snapshots.find(place):
         state, so_far = found
         trainer.load_state(state)
         yield from so_far
+    kept = time.monotonic()
     for number in range(len(so_far) + 1, job.epochs + 1):
         try:
             result = trainer.run_epoch()
@@ -75,12 +79,12 @@ def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | N
         last = number == job.epochs
         so_far.append(Progress(number, result.train_loss, result.loss, result.accuracy, result.seconds,
                                device=_device_name(numerics)))
-        if number in job.rungs:
+        if not last and (number in job.rungs or time.monotonic() - kept >= SNAPSHOT_SECONDS):
             snapshots.keep(place, trainer.state(), so_far)
+            kept = time.monotonic()
         if not last:
             yield so_far[-1]
-    if job.rungs:
-        snapshots.forget(place)
+    snapshots.forget(place)
     yield dataclasses.replace(
         so_far[-1], done=True, weights=save(trainer.weights()),
         latency_ms=latency_ms(model, job.shape, numerics.device) if job.latency else None)

@@ -71,6 +71,8 @@ class Search(Section):
     sampler: Literal["random", "tpe", "nsga2", "nsga3", "gp", "cmaes", "qmc", "grid"] = Field(
         "tpe", description="who proposes points")
     early_stopping: EarlyStopping = EarlyStopping()
+    keep: Literal["front", "all", "none"] = Field("front", description=(
+        "whose weights are kept: those on or near the front, all, none"))
     executor: Literal["ray", "local"] = Field("ray", description="local: in this process, without Ray")
     workers: int | None = Field(None, ge=1, le=10_000, description="parallel trials; default: fits the machine")
     gpus_per_trial: float | None = Field(None, ge=0, le=64, description="share of a GPU a trial takes")

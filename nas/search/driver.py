@@ -29,7 +29,7 @@ from nas.store import EpochRecord, EvaluationKey, Ledger, Projection, State, Tri
 from nas.study import Study
 
 _PROJECT_EVERY = 1.0    # seconds between updates of the Optuna projection
-_CRASHES = 1            # times that a trial whose worker died is started again
+_CRASHES = 2            # times that a trial whose worker died is started again
 _FAILURES = 6           # trials that fail in a row: then it is not the networks
 
 
@@ -73,6 +73,8 @@ class Driver:
         self._crashes: Counter[int] = Counter()
         self._failures = 0      # in a row
         self._stop = False
+        self._memory_bound = min((trial.activations for trial in ended if trial.state is State.OUT_OF_MEMORY),
+                                 default=math.inf)      # activations of networks that no memory here holds
         self._dirty: set[int] = set()
         self._stopped = {number for number, trial in self.trials.items() if trial.state is State.PRUNED}
         if projection is not None:
@@ -90,7 +92,7 @@ class Driver:
         self.sampler = Sampler(study.search.sampler, study.space, study.objectives, study.seed)
         self.sampler.show(self._all_seen())
         known = [trial.architecture_id for trial in self.trials.values()]
-        self.proposals = Proposals(study, facts, self.sampler, self._all_seen, known, self._too_long)
+        self.proposals = Proposals(study, facts, self.sampler, self._all_seen, known, self._too_much)
 
     # --- what executors call
 
@@ -154,7 +156,7 @@ class Driver:
         return not self.ending
 
     def crashed(self, number: int, reason: str) -> None:
-        """A worker died under a trial: it is started again once, then FAILED."""
+        """A worker died under a trial: it goes on in another one, twice at most; then it is FAILED."""
         if number not in self._running:
             return
         self._running.discard(number)
@@ -273,6 +275,12 @@ class Driver:
         cheapest = min((trial.macs for trial in self.trials.values()), default=0)
         return self.seconds_left() <= self.halving.levels[0] * self.pace.epoch(cheapest)
 
+    def _too_much(self, cost: Cost) -> str:
+        """Why a network is not to be tried although no limit forbids it: "time", "memory", or nothing."""
+        if cost.activations >= self._memory_bound:
+            return "memory"
+        return "time" if self._too_long(cost) else ""
+
     def _too_long(self, cost: Cost) -> bool:
         """Whether a training is expected to take more than its share of the time budget, or than is left."""
         budget = self.study.budget.time
@@ -290,7 +298,7 @@ class Driver:
 
     def _end(self, number: int, state: State, reason: str, epoch: EpochRecord | None, progress: Progress) -> None:
         checkpoint = sha256 = None
-        if state is State.COMPLETE and progress.weights is not None and self._near_front(number, progress):
+        if state is State.COMPLETE and progress.weights is not None and self._keeps(number, progress):
             path = self.folder / "checkpoints" / f"{number}.safetensors"
             sha256 = write_checkpoint(path, progress.weights)
             checkpoint = f"{self.folder.name}/checkpoints/{number}.safetensors"
@@ -322,6 +330,8 @@ class Driver:
         self.tally.reused += self.trials[number].reused
         if state is State.COMPLETE:
             self._admit(self.trials[number])
+        if state is State.OUT_OF_MEMORY:
+            self._memory_bound = min(self._memory_bound, self.trials[number].activations)
         level = self._fidelity()
         if level != self._level:
             self._level = level
@@ -375,14 +385,19 @@ class Driver:
 
     # --- weights
 
-    def _near_front(self, number: int, progress: Progress) -> bool:
+    def _keeps(self, number: int, progress: Progress) -> bool:
+        """Whether the weights of a trial that has just ended are kept."""
+        if self.study.search.keep != "front":
+            return self.study.search.keep == "all"
         return self.near.takes(dataclasses.replace(
             self.trials[number], accuracy=progress.accuracy, latency_ms=progress.latency_ms, state=State.COMPLETE))
 
     def _admit(self, trial: TrialRecord) -> None:
         """Take in a finished trial, and drop the weights of those pushed off the layers that keep them."""
         for out in self.near.admit(trial):
-            if out.checkpoint and not out.reused and not self.ledger.shared(self.study.name, out.number):
+            if self.study.search.keep == "all" or not out.checkpoint or out.reused:
+                continue
+            if not self.ledger.shared(self.study.name, out.number):
                 self.ledger.clear_checkpoint(self.study.name, out.number)
                 self._keep(dataclasses.replace(self.trials[out.number], checkpoint=None, checkpoint_sha256=None))
                 remove_checkpoint(self.folder.parent / out.checkpoint)

@@ -50,14 +50,14 @@ class Proposal:
 class Proposals:
     """Proposes for `study` on data of `facts`.
 
-    seen: gives all trials as the sampler sees them. known: ids of the networks tried. too_long: whether a network of
-    that cost is not to be tried for the time it takes; counted as infeasible by "time".
+    seen: gives all trials as the sampler sees them. known: ids of the networks tried. too_much: why a network of that
+    cost is not to be tried although no limit forbids it, such as "time"; counted as infeasible by that name.
     """
 
     def __init__(self, study: Study, facts: DataFacts, sampler: Sampler, seen: Callable[[], list[Seen]],
-                 known: Iterable[str], too_long: Callable[[Cost], bool]):
+                 known: Iterable[str], too_much: Callable[[Cost], str]):
         self.space, self.facts, self.seed = study.space, facts, study.seed
-        self.sampler, self._seen, self._too_long = sampler, seen, too_long
+        self.sampler, self._seen, self._too_much = sampler, seen, too_much
         self._known = set(known)
         self._refused: Counter[str] = Counter()
         self._endless = sampler.name == "grid"      # asked until it has no more
@@ -114,8 +114,8 @@ class Proposals:
 
     def _fresh(self, judged: Judgement) -> bool:
         broken = list(judged.broken)
-        if judged.cost is not None and not broken and self._too_long(judged.cost):
-            broken = ["time"]
+        if judged.cost is not None and not broken and (reason := self._too_much(judged.cost)):
+            broken = [reason]
         self._refused.update(broken)
         return not broken and judged.architecture.id not in self._known
 
@@ -130,7 +130,7 @@ class Proposals:
         drawn = [self.space.plain(point) if index % 2 else point for index, point in enumerate(drawn)]
         judged = [self._judged(point) for point in drawn]
         feasible = [(math.log(j.cost.macs), index) for index, j in enumerate(judged)
-                    if j.cost is not None and not j.broken and not self._too_long(j.cost)]
+                    if j.cost is not None and not j.broken and not self._too_much(j.cost)]
         kinds = [[found for found in feasible if found[1] % 2 == kind] for kind in (0, 1)]
         if min(map(len, kinds)) < _START:
             return []

@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import StaticPool
 
-from nas.errors import NasError, one_line
+from nas.errors import DiskFull, NasError, one_line
 from nas.store.mounts import network_mount
 
 LOCK_SECONDS = 60
@@ -29,6 +29,12 @@ DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 class StoreError(NasError):
     """The database cannot be used: gone, locked, full, not ours. The message has no password in it."""
+
+
+class DatabaseFull(StoreError, DiskFull):
+    """There is no room for the database."""
+
+    exit_code = DiskFull.exit_code
 
 
 class ConnectionLost(StoreError):
@@ -97,12 +103,25 @@ def explained(url: URL, doing: str = "cannot use") -> Iterator[None]:
         raise StoreError(f"{doing} {shown_url(url)}: no such kind of database; sqlite and postgresql are "
                          "supported") from None
     except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
+        if _full(error):
+            raise DatabaseFull(f"{doing} {shown_url(url)}: the disk is full; make room, then run the same command "
+                               "again") from None
         kind = ConnectionLost if _passes(error) else StoreError
         raise kind(f"{doing} {shown_url(url)}: {_reason(url, error)}{_remedy(error)}") from None
     except (exc.IntegrityError, exc.ProgrammingError, exc.DataError):
         raise
     except exc.DatabaseError as error:     # SQLite's 'file is not a database', 'malformed'
         raise StoreError(f"{doing} {shown_url(url)}: {_reason(url, error)}{_remedy(error)}") from None
+
+
+def _full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind it: SQLite then has undone all, and undoing it once more is an error of its own."""
+    while error is not None:
+        orig = error.orig if isinstance(error, exc.DBAPIError) else None
+        if "disk is full" in str(orig) or getattr(orig, "sqlstate", None) == "53100":
+            return True
+        error = error.__context__
+    return False
 
 
 def _passes(error: exc.SQLAlchemyError) -> bool:
@@ -185,7 +204,6 @@ def _remedy(error: exc.SQLAlchemyError) -> str:
         "readonly": "; make the file and its folder writable, or name another with --storage sqlite:///FILE",
         "unable to open": "; make its folder writable, or name another with --storage sqlite:///FILE",
         "database is locked": f"; another process held it for {LOCK_SECONDS} s",
-        "disk is full": "; make room, then run the same command again",
         "malformed": "; it is damaged: restore a copy, or sqlite3 FILE .recover",
         "does not exist": "; make it with createdb",
         "connection": "; see that the server runs and can be reached",

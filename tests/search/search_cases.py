@@ -106,7 +106,7 @@ class Fake:
     mistaken: tuple[int, ...] = ()
     dies_once: tuple[int, ...] = ()
     sleep: float = 0.0
-    weights: bool = False
+    weights: int = 0        # their bytes, at least; 0: none
 
     def __call__(self, job: Job) -> Iterator[Progress]:
         if job.number in self.mistaken:
@@ -135,7 +135,10 @@ class Fake:
             done = epoch == job.epochs
             yield Progress(epoch, 2 / epoch, 1 / epoch, accuracy, 0.01, done=done, device="fake",
                            latency_ms=round(final_accuracy(job) * 3, 6) if done and job.latency else None,
-                           weights=f"weights {job.number}".encode() if done and self.weights else None)
+                           weights=self._weights(job) if done and self.weights else None)
+
+    def _weights(self, job: Job) -> bytes:
+        return f"weights {job.number}".encode().ljust(self.weights)
 
     def started(self) -> list[tuple[int, str]]:
         """(trial, architecture id) of each training that began, in order."""

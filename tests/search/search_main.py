@@ -1,16 +1,19 @@
 """A search in a process of its own, so that tests can kill it: FOLDER EXECUTOR TRIALS SECONDS-AN-EPOCH [LEASE [URL]].
 
-Ends with 3 where another one has taken the study over.
+Ends with 3 where another one has taken the study over, with 4 where a disk is full. NAS_TEST_WEIGHTS: bytes of each
+network's weights.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
 from search_cases import World, study
 
+from nas.errors import DiskFull
 from nas.store import LeaseLost
 
 
@@ -19,11 +22,15 @@ def main(folder: str, executor: str, trials: str, sleep: str, lease: str = "60",
         from nas.search.ray_env import prepare_ray
 
         prepare_ray(None)
-    world = World(Path(folder), executor, url, float(lease))
     try:
-        world.search(study(trials=int(trials)), dataclasses.replace(world.fake, sleep=float(sleep)))
+        world = World(Path(folder), executor, url, float(lease))
+        weights = int(os.environ.get("NAS_TEST_WEIGHTS", "0"))
+        world.search(study(trials=int(trials)), dataclasses.replace(world.fake, sleep=float(sleep), weights=weights))
     except LeaseLost:
         sys.exit(3)
+    except DiskFull as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

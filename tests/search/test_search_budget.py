@@ -87,7 +87,7 @@ def home_run(home: Path, wanted: Study, **changes: object) -> tuple[Outcome, Fak
 
 @pytest.mark.slow
 def test_run_from_end_to_end(tmp_path: Path) -> None:
-    outcome, fake = home_run(tmp_path, study(trials=10, epochs=3), weights=True)
+    outcome, fake = home_run(tmp_path, study(trials=10, epochs=3), weights=1)
     assert (outcome.new_trials, outcome.interrupted, outcome.exhausted, outcome.waiting) == (10, False, False, 0)
     assert {path.name for path in (tmp_path / "fake").iterdir()} >= {
         "report.html", "front.csv", "study.yaml", "checkpoints"}

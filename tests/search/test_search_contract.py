@@ -176,7 +176,7 @@ def test_what_one_study_stopped_another_trains_to_the_end(world: World) -> None:
 
 
 def test_weights_are_kept_for_two_layers_of_the_front(any_world: World) -> None:
-    fake = dataclasses.replace(any_world.fake, weights=True)
+    fake = dataclasses.replace(any_world.fake, weights=1)
     wanted = study(trials=20, stopping="none", epochs=2)
     any_world.search(wanted, fake)
     trials = any_world.trials()

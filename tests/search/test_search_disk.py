@@ -1,0 +1,121 @@
+"""A disk that fills up, and whose weights are kept on it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from search_cases import World, study, summary
+
+from nas.errors import DiskFull
+from nas.settings import Search
+from nas.store import State
+
+HERE = Path(__file__).parent
+SIZES = (200, 260, 330, 400, 520)       # kB; the whole search takes about 1 MB
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, to be resized: `mount -o remount,size=...`."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "nas-test", disk], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def resize(disk: Path, kilobytes: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", disk], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", SIZES)
+def test_a_full_disk_loses_nothing(small_disk: Path, kilobytes: int, tmp_path: Path) -> None:
+    """The search says so with its own exit code, the database is whole, and with more room it goes on."""
+    resize(small_disk, kilobytes)
+    arguments = [sys.executable, str(HERE / "search_main.py"), str(small_disk), "local", "12", "0", "60"]
+    environment = {**os.environ, "PYTHONPATH": str(HERE), "NAS_TEST_WEIGHTS": "40000"}
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 4, done.stderr
+    assert "make room, then run the same command again" in done.stderr
+    before = {}
+    if (small_disk / "nas.db").stat().st_size:
+        connection = sqlite3.connect(small_disk / "nas.db")
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'nas_trial'").fetchone():
+            before = dict(connection.execute("SELECT number, point FROM nas_trial WHERE state = 'COMPLETE'"))
+        connection.close()
+
+    resize(small_disk, 8_000)
+    again = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    connection = sqlite3.connect(small_disk / "nas.db")
+    after = dict(connection.execute("SELECT number, point FROM nas_trial"))
+    connection.close()
+    assert len(after) == 12
+    assert before.items() <= after.items()
+    world = World(small_disk)
+    assert {t.state for t in world.trials()} <= {State.COMPLETE, State.PRUNED}
+    straight = World(tmp_path)
+    straight.search(study(trials=12))
+    assert summary(world.trials()) == summary(straight.trials()), "as if there had been room"
+    for one in (world, straight):
+        one.ledger.close()
+
+
+def test_a_disk_without_room_for_weights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dataclasses
+    import errno
+
+    def full(path: Path, weights: bytes) -> str:
+        raise DiskFull(f"{path}: {os.strerror(errno.ENOSPC)}; make room, then run the same command again")
+
+    monkeypatch.setattr("nas.search.driver.write_checkpoint", full)
+    fake = dataclasses.replace(world.fake, weights=1)
+    with pytest.raises(DiskFull):
+        world.search(study(trials=4), fake)
+    assert {t.state for t in world.trials()} <= {State.WAITING, State.PRUNED, State.COMPLETE}
+    monkeypatch.undo()
+    world.search(study(trials=4), fake)
+    assert {t.state for t in world.trials()} <= {State.PRUNED, State.COMPLETE}
+
+
+@pytest.mark.parametrize("keep", ["front", "all", "none"])
+def test_whose_weights_are_kept(keep: str, world: World) -> None:
+    import dataclasses
+
+    wanted = study(trials=16, stopping="none", epochs=2)
+    wanted = dataclasses.replace(wanted, search=wanted.search.model_copy(update={"keep": keep}))
+    driver = world.search(wanted, dataclasses.replace(world.fake, weights=1))
+    files = {int(path.stem) for path in (world.folder / "fake" / "checkpoints").glob("*.safetensors")}
+    recorded = {t.number for t in world.trials() if t.checkpoint}
+    assert files == recorded
+    if keep == "front":
+        assert {t.number for t in driver.front()} <= files < set(range(16))
+    else:
+        assert files == (set(range(16)) if keep == "all" else set())
+    assert Search.model_fields["keep"].default == "front"
+
+
+def test_what_ran_out_of_memory_is_remembered(world: World) -> None:
+    """Nothing larger is tried again, in this run or the next."""
+    import dataclasses
+
+    driver = world.search(study(trials=10, stopping="none", epochs=2), dataclasses.replace(world.fake, memory=(2,)))
+    trials = world.trials()
+    assert [t.number for t in trials if t.state is State.OUT_OF_MEMORY] == [2]
+    assert all(t.activations < trials[2].activations for t in trials[3:])
+    assert driver.tally.infeasible["memory"] > 0
+    world.search(study(trials=16, stopping="none", epochs=2))
+    assert all(t.activations < trials[2].activations for t in world.trials()[10:])
+    world.ledger.retry_trials("fake")
+    world.search(study(trials=16, stopping="none", epochs=2))
+    assert {t.state for t in world.trials()} == {State.COMPLETE}
