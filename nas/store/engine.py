@@ -125,12 +125,15 @@ def _full(error: BaseException | None) -> bool:
 
 
 def _passes(error: exc.SQLAlchemyError) -> bool:
-    """Whether it may go away by itself: a server that is restarted, a connection that was cut, a lock, a deadlock."""
+    """Whether it may go away by itself: a server that is restarted, a connection that was cut, a deadlock.
+
+    Not an SQLite file that is locked: the driver has waited for it already.
+    """
     if isinstance(error, exc.TimeoutError):
         return True
     if not isinstance(error, exc.DBAPIError):
         return False
-    if error.connection_invalidated or "database is locked" in str(error.orig):
+    if error.connection_invalidated:
         return True
     state = getattr(error.orig, "sqlstate", None)       # of PostgreSQL; None: there was no answer
     return isinstance(error, exc.OperationalError) and type(error.orig).__module__.startswith("psycopg") and (

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
@@ -71,9 +72,10 @@ def create_tables(url: URL, attempts: int = 5) -> None:
             return
         except RuntimeError as error:
             raise StoreError(f"the database's Optuna tables do not fit the installed Optuna: {error}") from None
-        except DBAPIError:
-            if attempt == attempts - 1:
-                raise
+        except (DBAPIError, StorageInternalError) as error:
+            behind = error.__cause__ if isinstance(error, StorageInternalError) else error
+            if attempt == attempts - 1 or behind is None:
+                raise behind or error from None
             time.sleep(0.1 * (attempt + 1))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -23,7 +24,7 @@ HERE = Path(__file__).parent
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed(ray_world: World) -> None:
-    """Once: the trial is run again. Twice: it is FAILED. The others do not notice."""
+    """Once or twice: the trial is run again. A third time: it is FAILED. The others do not notice."""
     fake = dataclasses.replace(ray_world.fake, dies_once=(2,), killed=(4,))
     driver = ray_world.search(study(trials=8, stopping="none", epochs=3), fake)
     trials = ray_world.trials()
@@ -31,7 +32,7 @@ def test_a_worker_that_is_killed(ray_world: World) -> None:
     assert "worker died" in trials[4].reason
     assert "\n" not in trials[4].reason
     assert "None" not in trials[4].reason
-    assert Counter(number for number, _ in fake.started()) == {n: 2 if n in (2, 4) else 1 for n in range(8)}
+    assert Counter(number for number, _ in fake.started()) == {n: {2: 2, 4: 3}.get(n, 1) for n in range(8)}
     assert [e.epoch for e in ray_world.ledger.epochs("fake")[2]] == [1, 2, 3]
     assert {t.number for t in driver.front()} == brute_front(trials, driver.study)
     check_projection(ray_world)
@@ -116,6 +117,50 @@ def test_a_driver_that_sleeps_beyond_its_lease(tmp_path: Path, executor: str) ->
     assert {t.number for t in driver.front()} == brute_front(trials, driver.study)
     check_projection(world)
     world.ledger.close()
+
+
+def killed_until_done(folder: Path, kills: int, url: str | None = None) -> None:
+    """A search whose driver is killed at random moments, and started again each time, ends as if it had not been."""
+    trials, rng = 40, random.Random(kills)
+    arguments = [sys.executable, str(HERE / "search_main.py"), str(folder), "local", str(trials), "0.03", "60",
+                 *([url] if url else [])]
+    fake, left = Fake(folder / "started.log"), kills
+    while True:
+        process = subprocess.Popen(arguments, env={**os.environ, "PYTHONPATH": str(HERE)})
+        before, wanted = len(fake.started()), rng.randint(0, 3)
+        while left and process.poll() is None and len(fake.started()) <= before + wanted:
+            time.sleep(0.005)
+        time.sleep(rng.random() * 0.05)
+        if left and process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            left -= 1
+        if process.wait(timeout=120) == 0:
+            break
+    world = World(folder, url=url)
+    straight = World(tmp_path_beside(folder))
+    straight.search(study(trials=trials))
+    assert left == 0 or kills > 20, "it was done before it was killed often enough"
+    assert summary(world.trials()) == summary(straight.trials())
+    work, least = len(fake.started()), len(straight.fake.started())
+    assert work <= least + kills, "each kill costs at most the training at hand"
+    check_projection(world)
+    world.ledger.close()
+    straight.ledger.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_driver_that_is_killed_again_and_again(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    killed_until_done(tmp_path, 3, request.getfixturevalue("postgres_url") if database == "postgresql" else None)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("round_", range(10))
+def test_a_driver_that_is_killed_for_long(database: str, round_: int, tmp_path: Path,
+                                          request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue("postgres_url") if database == "postgresql" else None
+    killed_until_done(tmp_path, 10 + round_, url)
 
 
 def writing(database: Path) -> bool:
