@@ -22,14 +22,18 @@ SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 # What a script may rely on. A name that goes from here breaks someone: say so in CHANGELOG.md.
 SURFACE = {
-    "run": "path --address --budget --data --executor --gpus-per-trial --json --name --sampler --seed --set --storage "
-           "--trials --workers",
+    "run": "path --address --budget --data --executor --fork --gpus-per-trial --json --name --sampler --seed --set "
+           "--storage --trials --workers",
+    "stop": "name --json --storage",
+    "retry": "name --failed --json --storage",
     "inspect": "path --budget --data --json --set",
     "train": "path --data --epochs --json --name --seed --set --storage",
     "status": "name --json --storage",
     "report": "name --json --output --storage",
     "export": "name --best --front --json --knee --storage --trial",
     "dashboard": "--port --storage",
+    "simulate": "table --axes --early-stopping --epochs --json --output --reference --samplers --seeds --set --storage "
+                "--trials --workers",
     "bench": "what --json --trials",
     "schema": "--json",
 }
