@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,6 +145,47 @@ def test_no_database_is_one_line(tmp_path):
 def _heeds_ctrl_c() -> None:
     """Also where the tests themselves run in the background of a shell, which has its children ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_stop_from_another_terminal(tmp_path):
+    endless = SPACE.replace("epochs: 1}", "epochs: 300}").replace("random}", "random, early_stopping: none}")
+    (tmp_path / "tiny.yaml").write_text(endless)
+    process = subprocess.Popen([sys.executable, "-m", "nas", "run", "tiny.yaml"], cwd=tmp_path, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for _ in range(300):
+        time.sleep(0.2)
+        if nas_status(tmp_path).get("states", {}).get("RUNNING"):
+            break
+    second = nas(tmp_path, "run", "tiny.yaml")
+    assert second.returncode == 2
+    assert f"study tiny is being run by process {process.pid} on" in second.stderr
+    done = nas(tmp_path, "stop", "tiny")
+    assert (done.returncode, done.stdout.strip()) == (0, "tiny has stopped")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: nas run tiny.yaml" in out
+    assert nas(tmp_path, "stop", "tiny").stdout.strip() == "tiny is not running"
+
+
+def nas_status(folder: Path) -> dict[str, Any]:
+    done = nas(folder, "status", "tiny", "--json")
+    return json.loads(done.stdout) if done.returncode == 0 else {}
+
+
+def test_retry_of_what_did_not_fail(home):
+    done = nas(home, "retry", "tiny", "--failed")
+    assert (done.returncode, done.stdout.strip()) == (0, "no trial of tiny failed")
+    assert nas(home, "retry", "tiny").returncode == 2
+    assert nas(home, "retry", "nobody", "--failed").returncode == 2
+
+
+def test_a_study_as_the_table_of_a_simulation(home):
+    done = nas(home, "simulate", "tiny", "--samplers", "random", "--seeds", "2", "--workers", "2", "--trials", "3")
+    assert done.returncode == 0, done.stderr
+    assert "3 networks, 3 axes, with gaps" in done.stdout
+    assert (home / "studies" / "simulations" / "tiny" / "simulation.html").exists()
+    found = json.loads(nas(home, "simulate", "tiny", "--samplers", "random", "--seeds", "1", "--json").stdout)
+    assert found["figures"][0]["hypervolume"]["3"]["median"] == 1
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path):

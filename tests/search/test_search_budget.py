@@ -106,6 +106,31 @@ def test_run_from_end_to_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_fork_begins_with_what_holds_for_both(tmp_path: Path) -> None:
+    """A narrower space and another objective keep the results, another recipe none; the same fork is gone on with."""
+    first, _ = home_run(tmp_path, study(trials=10, epochs=3, stopping="none"))
+    old = first.stored.records
+    changed = study(trials=14, epochs=3, stopping="none", objectives="{accuracy: max, params: min}")
+    fake = Fake(tmp_path / "second.log")
+    outcome = run(changed, home=tmp_path, evaluate=fake, fork=True)
+    assert outcome.stored.name == "fake-2"
+    new = outcome.stored.records
+    assert len(new) == 14
+    assert [new[n].architecture_id for n in range(10)] == [old[n].architecture_id for n in range(10)]
+    assert all(new[n].reused and new[n].accuracy == old[n].accuracy for n in range(10))
+    assert {number for number, _ in fake.started()} == {10, 11, 12, 13}
+    again = run(changed, home=tmp_path, evaluate=fake, fork=True)
+    assert (again.stored.name, again.new_trials) == ("fake-2", 0)
+
+    longer = study(trials=3, epochs=4, stopping="none")
+    third = run(longer, home=tmp_path, evaluate=Fake(tmp_path / "third.log"), fork=True)
+    assert third.stored.name == "fake-3"
+    assert not any(trial.reused for trial in third.stored.records.values())
+    same = run(study(trials=10, epochs=3, stopping="none"), home=tmp_path, evaluate=fake, fork=True)
+    assert (same.stored.name, same.new_trials) == ("fake", 0)
+
+
+@pytest.mark.slow
 def test_a_changed_recipe_is_refused_with_a_diff(tmp_path: Path) -> None:
     home_run(tmp_path, study(trials=2, epochs=3))
     changed = study(trials=2, epochs=4, objectives="{accuracy: max, params: min}", seed=7)
