@@ -62,6 +62,7 @@ class EarlyStopping(Section):
 
     kind: Literal["halving", "none"] = Field("halving", description="none: every network is trained to the end")
     first: int = Field(3, ge=1, description="epochs at the first rung; three rank nearly as well as twelve")
+    last: int | None = Field(None, ge=1, description="no rung after this epoch; default: rungs up to the end")
     eta: float = Field(3.0, gt=1, le=10, description="a rung keeps one network in eta; rungs are eta apart")
 
 

@@ -260,7 +260,7 @@ class Driver:
             budget is None or len(self.trials) < budget)
 
     def _promotable(self) -> int | None:
-        """The trial stopped at the first rung that is most worth going on with, if it can be done in time."""
+        """The trial that was stopped and is most worth going on with, if it can be done in time."""
         wanted = self.halving.promotable(self._stopped, self._more())
         return next((number for number in wanted if self._in_time(number)), None)
 

@@ -5,8 +5,9 @@ network is not stopped for being small (Li et al. 2020, ASHA, with Pareto rank w
 anytime schedule is what makes epochs comparable.
 
 The first rung screens: until enough networks have been there, all stop at it, and later no more than one in eta has
-gone on from it while new networks can still be tried. Those that were stopped there are promoted as soon as they are
-worth it, from the start: the first rung is a small part of a training. Later rungs stop or let pass at once.
+gone on from it while new networks can still be tried. Later rungs stop or let pass at once, so nobody waits for
+stragglers. Those that were stopped, at whatever rung, are promoted as soon as they are worth it, from the snapshot of
+their training.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def rungs(settings: EarlyStopping, epochs: int) -> tuple[int, ...]:
     """The epochs at which a training may be stopped, ascending; the last rung is the end and not among them."""
     found: list[int] = []
     level = float(settings.first)
-    while settings.kind == "halving" and round(level) < epochs:
+    while settings.kind == "halving" and round(level) < min(epochs, (settings.last or epochs) + 1):
         if round(level) not in found:
             found.append(round(level))
         level *= settings.eta
@@ -99,14 +100,15 @@ class Halving:
         self.rungs = rungs(settings, epochs)
         self.levels = (*self.rungs, epochs)
         self._at = {level: Rung() for level in self.levels}
-        self._promoted: set[int] = set()        # went on from the first rung
+        self._promoted: dict[int, set[int]] = {level: set() for level in self.rungs}      # went on from there
 
     def note(self, number: int, macs: int, epoch: int, accuracy: float) -> None:
         """A network has reached an epoch."""
         if epoch in self._at:
             self._at[epoch].add(number, Seen(macs, accuracy))
-        if epoch > self.levels[0]:
-            self._promoted.add(number)
+        for level in self.rungs:
+            if epoch > level:
+                self._promoted[level].add(number)
 
     def reached(self, level: int) -> int:
         """How many networks have been there."""
@@ -114,42 +116,44 @@ class Halving:
 
     def goes_on(self, number: int, epoch: int, more: bool) -> bool:
         """Whether a network goes on from an epoch it has just reached. `more`: new networks can still be tried."""
-        if epoch not in self.rungs:
+        if epoch not in self.rungs or number in self._promoted[epoch]:
             return True
-        if epoch != self.rungs[0]:
-            return self._at[epoch].passes(number, self.eta)
-        if number not in self._promoted:
-            if not self._room(more) or not self._at[epoch].passes(number, self.eta):
-                return False
-            self._promoted.add(number)
+        if not self._room(epoch, more) or not self._at[epoch].passes(number, self.eta):
+            return False
+        self._promoted[epoch].add(number)
         return True
 
     def promotable(self, stopped: Collection[int], more: bool) -> list[int]:
-        """Of those that were stopped at the first rung, those now worth going on with, the most wanted first.
+        """Of those that were stopped, those now worth going on with, the most wanted first.
 
-        That is in turn the most accurate one, and whichever is farthest in log MACs from all that went on: so a front
-        has its upper end early, and spans the space's costs.
+        That is those of the highest rung; of one rung in turn the most accurate one, and whichever is farthest in log
+        MACs from all that went on: so a front has its upper end early, and spans the space's costs.
         """
-        if not self.rungs or not self._room(more):
-            return []
-        rung = self._at[self.rungs[0]]
-        wanted = [n for n in sorted(stopped) if n in rung.seen and n not in self._promoted and rung.passes(n, self.eta)]
-        ahead = [math.log(rung.seen[number].macs) for number in self._promoted if number in rung.seen]
+        return [number for level in reversed(self.rungs) if self._room(level, more)
+                for number in self._wanted(level, stopped)]
+
+    def _wanted(self, level: int, stopped: Collection[int]) -> list[int]:
+        rung, promoted = self._at[level], self._promoted[level]
+        wanted = [n for n in sorted(stopped) if n in rung.seen and n not in promoted and rung.passes(n, self.eta)]
+        ahead = [math.log(rung.seen[number].macs) for number in promoted if number in rung.seen]
 
         def distance(number: int) -> float:
             return min((abs(math.log(rung.seen[number].macs) - other) for other in ahead), default=0.0)
 
         def worth(number: int) -> tuple[float, float]:
             accuracy = rung.seen[number].accuracy
-            return (accuracy, 0.0) if len(self._promoted) % 2 == 0 else (distance(number), accuracy)
+            return (accuracy, 0.0) if len(promoted) % 2 == 0 else (distance(number), accuracy)
 
         return sorted(wanted, key=worth, reverse=True)
 
     def promote(self, number: int) -> None:
-        """It goes on, and is not judged at the first rung again."""
-        self._promoted.add(number)
+        """It goes on from the rung at which it was stopped, and is not judged at it again."""
+        for level in self.rungs:
+            if number in self._at[level].seen:
+                self._promoted[level].add(number)
 
-    def _room(self, more: bool) -> bool:
-        """Whether one more may go on from the first rung."""
-        seen = len(self._at[self.rungs[0]])
-        return not more or (seen >= SCREENED and len(self._promoted) < int(seen / self.eta))
+    def _room(self, level: int, more: bool) -> bool:
+        """Whether one more may go on from a rung: always, but from the first one."""
+        seen = len(self._at[level])
+        return level != self.rungs[0] or not more or (
+            seen >= SCREENED and len(self._promoted[level]) < int(seen / self.eta))

@@ -138,8 +138,8 @@ def test_no_more_than_one_in_eta_goes_on_while_new_ones_can_be_tried() -> None:
     for _ in range(SCREENED // 3):
         halving.promote(halving.promotable(range(SCREENED), more=True)[0])
     assert halving.promotable(range(SCREENED), more=True) == []
-    assert not halving.goes_on(min(set(range(SCREENED)) - halving._promoted), 1, more=True)
-    assert set(halving.promotable(range(SCREENED), more=False)) == set(range(SCREENED)) - halving._promoted
+    assert not halving.goes_on(min(set(range(SCREENED)) - halving._promoted[1]), 1, more=True)
+    assert set(halving.promotable(range(SCREENED), more=False)) == set(range(SCREENED)) - halving._promoted[1]
 
 
 def test_the_best_and_the_farthest_in_macs_are_promoted_in_turn() -> None:
@@ -157,6 +157,30 @@ def test_what_was_promoted_is_not_judged_at_the_first_rung_again() -> None:
     halving.promote(3)
     halving.note(3, 8000, 1, 0.0)
     assert halving.goes_on(3, 1, more=True)
+
+
+def test_one_that_was_stopped_at_a_later_rung_is_promoted_too() -> None:
+    """Second best of three at epoch 3 stops; of five it is worth going on with, before any of the first rung."""
+    halving = Halving(EarlyStopping(first=1, eta=3), 27)
+    for number, accuracy in enumerate((0.6, 0.5, 0.4)):
+        for epoch in (1, 3):
+            halving.note(number, 1000, epoch, accuracy)
+    assert [halving.goes_on(number, 3, more=True) for number in range(3)] == [True, False, False]
+    assert halving.promotable([1, 2], more=True) == []
+    for number, accuracy in ((3, 0.3), (4, 0.2)):
+        for epoch in (1, 3):
+            halving.note(number, 1000, epoch, accuracy)
+    assert halving.promotable([1, 2, 3, 4], more=True) == [1]
+    halving.promote(1)
+    assert halving.goes_on(1, 1, more=True)
+    assert halving.goes_on(1, 3, more=True)
+    assert halving.promotable([2, 3, 4], more=True) == []
+
+
+def test_no_rung_after_the_last_one() -> None:
+    assert Halving(EarlyStopping(first=1, eta=3, last=5), 27).rungs == (1, 3)
+    assert Halving(EarlyStopping(first=1, eta=3), 27).rungs == (1, 3, 9)
+    assert Halving(EarlyStopping(first=3, last=2), 27).rungs == ()
 
 
 def test_the_last_epoch_and_those_between_rungs_stop_nothing() -> None:
