@@ -1,21 +1,29 @@
 """What `nas bench` measures, as ratios or rates of one run on this machine.
 
 cost: points to exact costs. train: our trainer against a plain float32 loop of the same network. overhead: what a
-trial costs beside its training, through Ray, with a trial that does nothing.
+trial costs beside its training, through Ray, with a trial that does nothing. scale: what it costs late in a long
+search of a thousand workers.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nas.architecture import Architecture, Stage
+from nas.architecture import Architecture, Stage, TableRow
+from nas.cost import Cost
 from nas.evaluation import Job, Progress
+
+if TYPE_CHECKING:
+    from nas.knobs import Value
+    from nas.simulation import Table
 
 Say = Callable[[str], None]
 Figures = dict[str, float]
@@ -124,6 +132,45 @@ def bench_overhead(say: Say, trials: int) -> Figures:
             "seconds_per_trial_last_quarter": last, "growth": last / first}
 
 
+def bench_scale(say: Say, trials: int) -> Figures:
+    """Milliseconds of an ask and of a report in a long search of many workers, simulated, on SQLite; and memory."""
+    import resource
+
+    from nas.simulation.many import Setup, simulate_once
+    from nas.simulation.setup import setup_of
+    from nas.store import Ledger
+
+    setup: Setup = setup_of(_table(), ["tpe"], ["halving"], 1, trials, 1000, epochs=9)
+    figures: Figures = {}
+    asks: list[float] = []
+    reports: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="nas-bench-") as folder, \
+            Ledger.open(f"sqlite:///{folder}/nas.db") as ledger:
+        simulate_once(setup, "tpe", "halving", 0, ledger, timed=(asks, reports))
+    for name, times in (("ask", asks), ("report", reports)):
+        last = sorted(times[-max(20, len(times) // 10):])
+        figures[f"{name}_ms_p95_at_the_end"] = 1000 * last[int(0.95 * (len(last) - 1))]
+        figures[f"{name}_ms_median"] = 1000 * statistics.median(times)
+    figures["resident_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    say(f"{trials} simulated trials of 9 epochs on 1,000 virtual workers, TPE, halving, SQLite")
+    return figures
+
+
+def _table() -> Table:
+    """59,049 made-up networks: ten axes of three values."""
+    from nas.simulation.table import Row, Table, table_axes
+
+    rng = random.Random(0)
+    names = [f"axis{number}" for number in range(10)]
+    rows: dict[tuple[Value, ...], Row] = {}
+    for values in itertools.product((0, 1, 2), repeat=10):
+        macs = 10_000 * math.prod(1 + value for value in values[:5])
+        accuracy = min(0.99, 0.3 + 0.04 * math.log(macs / 10_000) + 0.02 * sum(values[5:]) / 5 + rng.gauss(0, 0.01))
+        place = TableRow(tuple(zip(names, values, strict=True)))
+        rows[values] = Row(place, Cost(params=macs, macs=macs, activations=1), ((1, accuracy),), None, None)
+    return Table("made up", table_axes(names, list(rows)), rows, 1)
+
+
 BENCHMARKS: dict[str, Callable[[Say, int], Figures]] = {
-    "cost": bench_cost, "train": bench_train, "overhead": bench_overhead,
+    "cost": bench_cost, "train": bench_train, "overhead": bench_overhead, "scale": bench_scale,
 }

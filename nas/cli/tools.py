@@ -16,14 +16,15 @@ class What(StrEnum):
     cost = "cost"
     train = "train"
     overhead = "overhead"
+    scale = "scale"
 
 
 def bench(
-    what: Annotated[What, typer.Argument(help="cost, train or overhead.")],
-    trials: Annotated[int, typer.Option(min=20, help="Trials of the overhead benchmark.")] = 2000,
+    what: Annotated[What, typer.Argument(help="cost, train, overhead or scale.")],
+    trials: Annotated[int, typer.Option(min=20, help="Trials of the benchmarks overhead and scale.")] = 2000,
     json: Json = False,
 ) -> None:
-    """Measure this machine: exact costs a second, training against a plain loop, seconds a trial beside training.
+    """Measure this machine: exact costs a second, training against a plain loop, what a search costs beside training.
 
     Example: nas bench cost
     """

@@ -75,6 +75,7 @@ class Driver:
         self._stop = False
         self._memory_bound = min((trial.activations for trial in ended if trial.state is State.OUT_OF_MEMORY),
                                  default=math.inf)      # activations of networks that no memory here holds
+        self._cheapest = min((trial.macs for trial in self.trials.values()), default=0)
         self._dirty: set[int] = set()
         self._stopped = {number for number, trial in self.trials.items() if trial.state is State.PRUNED}
         if projection is not None:
@@ -272,8 +273,7 @@ class Driver:
         """Whether the time left does not even hold the first rung of the cheapest network seen so far."""
         if self.study.budget.time is None:
             return False
-        cheapest = min((trial.macs for trial in self.trials.values()), default=0)
-        return self.seconds_left() <= self.halving.levels[0] * self.pace.epoch(cheapest)
+        return self.seconds_left() <= self.halving.levels[0] * self.pace.epoch(self._cheapest)
 
     def _too_much(self, cost: Cost) -> str:
         """Why a network is not to be tried although no limit forbids it: "time", "memory", or nothing."""
@@ -340,6 +340,7 @@ class Driver:
         self.on_trial(self.trials[number])
 
     def _keep(self, trial: TrialRecord) -> None:
+        self._cheapest = min(self._cheapest or trial.macs, trial.macs)
         self.trials[trial.number] = trial
         self._dirty.add(trial.number)
         (self._stopped.add if trial.state is State.PRUNED else self._stopped.discard)(trial.number)

@@ -19,24 +19,32 @@ class Pace:
     def __init__(self, seconds_per_mac: float = 0.0):
         self.prior = seconds_per_mac / _REFERENCE
         self._seen: dict[int, list[float]] = {}
+        self._line: tuple[float, float] | None = None       # overhead and slope, until more has been seen
 
     def measured(self, seconds_per_mac: float) -> None:
         """The machine's speed has been measured by now."""
         self.prior = seconds_per_mac / _REFERENCE
+        self._line = None
 
     def saw(self, macs: int, seconds: float) -> None:
         """An epoch of a network of `macs` took `seconds`."""
         if seconds > 0:
             self._seen.setdefault(macs, []).append(seconds)
+            self._line = None
 
     def epoch(self, macs: int) -> float:
         """The seconds that an epoch of a network of `macs` is expected to take; 0 where nothing is known."""
         if not self._seen:
             return self.prior * macs
+        if self._line is None:
+            self._line = self._fitted()
+        overhead, slope = self._line
+        return overhead + slope * macs
+
+    def _fitted(self) -> tuple[float, float]:
         points = {size: statistics.median(times) for size, times in self._seen.items()}
         slope = self.prior
         small, large = min(points), max(points)
         if large >= _SPREAD * small:
             slope = max(0.0, (points[large] - points[small]) / (large - small))
-        overhead = statistics.median(max(0.0, seconds - slope * size) for size, seconds in points.items())
-        return overhead + slope * macs
+        return statistics.median(max(0.0, seconds - slope * size) for size, seconds in points.items()), slope

@@ -149,8 +149,9 @@ def simulate(setup: Setup, processes: int, progress: Callable[[int, int], None] 
     return Simulation(setup, traces, lookup.in_seconds, lookup.made_up)
 
 
-def simulate_once(setup: Setup, sampler: str, stopping: str, seed: int, ledger: Ledger | None = None) -> Trace:
-    """One search. ledger: where it is recorded; default: in memory."""
+def simulate_once(setup: Setup, sampler: str, stopping: str, seed: int, ledger: Ledger | None = None,
+                  timed: tuple[list[float], list[float]] | None = None) -> Trace:
+    """One search. ledger: where it is recorded; default: in memory. timed: takes real seconds of asks and reports."""
     search = setup.study.search.model_copy(update={
         "sampler": sampler,
         "early_stopping": setup.study.search.early_stopping.model_copy(update={"kind": stopping})})
@@ -162,7 +163,7 @@ def simulate_once(setup: Setup, sampler: str, stopping: str, seed: int, ledger: 
         facts = DataFacts((1, 1, 1), 1, setup.table.name, Data())
         driver = Driver(study, records, facts, Path(), clock=clock)
         watch = _Watch(setup, driver, clock)
-        run_virtual(driver, lookup, setup.workers, clock, watch)
+        run_virtual(driver, lookup, setup.workers, clock, watch, timed)
         driver.close()
         work = sum(trial.seconds for trial in driver.trials.values())
         states = {state.value: count for state, count in (+driver.tally.states).items()}

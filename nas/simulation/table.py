@@ -131,11 +131,11 @@ def table_of(stored: StoredStudy) -> Table:
         rows[tuple(value for _, value in values)] = Row(
             TableRow(values), Cost(params=record.params, macs=record.macs, activations=record.activations), curve,
             record.seconds, record.latency_ms)
-    return Table(stored.name, _axes(names, list(rows)), rows, stored.study.recipe.epochs,
+    return Table(stored.name, table_axes(names, list(rows)), rows, stored.study.recipe.epochs,
                  len(stored.records) - len(complete))
 
 
-def _axes(names: Sequence[str], found: Sequence[tuple[Value, ...]]) -> tuple[Axis, ...]:
+def table_axes(names: Sequence[str], found: Sequence[tuple[Value, ...]]) -> tuple[Axis, ...]:
     return tuple(Axis(name, "", (), Choice(_sorted({values[index] for values in found})))
                  for index, name in enumerate(names))
 
@@ -181,7 +181,7 @@ class _Parser:
                                            "name the columns that are axes with --axes a,b,c")
             rows[key], lines[key] = row, line[0]
         names = [self.header[index] for index in self.axes]
-        return Table(Path(self.name).stem, _axes(names, list(rows)), rows, max(self.levels, default=1))
+        return Table(Path(self.name).stem, table_axes(names, list(rows)), rows, max(self.levels, default=1))
 
     def _row(self, line: tuple[int, list[str]], unit: float) -> Row:
         values = tuple((self.header[index], _value(line[1][index])) for index in self.axes)

@@ -10,6 +10,7 @@ import heapq
 import itertools
 import math
 import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -29,8 +30,12 @@ class Clock:
 
 
 def run_virtual(driver: Driver, evaluate: Evaluator, workers: int, clock: Clock,
-                seen: Callable[[], None] = lambda: None) -> None:
-    """Run `driver`'s study on `workers` virtual workers until it is finished. `seen` is called after every event."""
+                seen: Callable[[], None] = lambda: None,
+                timed: tuple[list[float], list[float]] | None = None) -> None:
+    """Run `driver`'s study on `workers` virtual workers until it is finished. `seen` is called after every event.
+
+    timed: takes the real seconds of each of the driver's `next_job` and `report`.
+    """
     order = itertools.count()
     events: list[tuple[float, int, int, Progress, Iterator[Progress]]] = []
     reached: dict[int, int] = {}        # epochs that a trial has had
@@ -41,14 +46,28 @@ def run_virtual(driver: Driver, evaluate: Evaluator, workers: int, clock: Clock,
         reached[number] = max(reached.get(number, 0), progress.epoch)
         heapq.heappush(events, (clock.now + progress.seconds * new, next(order), number, progress, steps))
 
+    asks, reports = timed or ([], [])
+
+    def next_job() -> Job | None:
+        began = time.perf_counter()
+        job = driver.next_job()
+        asks.append(time.perf_counter() - began)
+        return job
+
+    def report(number: int, progress: Progress) -> bool:
+        began = time.perf_counter()
+        goes_on = driver.report(number, progress)
+        reports.append(time.perf_counter() - began)
+        return goes_on
+
     while True:
-        while len(events) < workers and (job := driver.next_job()) is not None:
+        while len(events) < workers and (job := next_job()) is not None:
             step(job.number, iter(evaluate(job)))
             seen()
         if not events:
             return
         clock.now, _, number, progress, steps = heapq.heappop(events)
-        if driver.report(number, progress):
+        if report(number, progress):
             step(number, steps)
         seen()
 

@@ -25,10 +25,10 @@ def test_rungs(first: int, eta: float, epochs: int, expected: tuple[int, ...]) -
 
 def goes_on(mine: Seen, others: list[Seen], eta: float) -> bool:
     """Whether `mine` passes a rung where the others were."""
-    rung = Rung()
+    rung = Rung(eta)
     for number, seen in enumerate([*others, mine]):
         rung.add(number, seen)
-    return rung.passes(len(others), eta)
+    return rung.passes(len(others))
 
 
 def same_size(*accuracies: float) -> list[Seen]:
@@ -107,14 +107,14 @@ def test_the_front_of_a_rung_goes_on(rung: list[Seen], eta: float) -> None:
 @given(rung=st.lists(SEEN, min_size=1, max_size=20), again=st.lists(st.tuples(st.integers(0, 19), SEEN), max_size=9),
        eta=ETA)
 def test_a_network_seen_again_counts_once(rung: list[Seen], again: list[tuple[int, Seen]], eta: float) -> None:
-    one, other = Rung(), Rung()
+    one, other = Rung(eta), Rung(eta)
     last = dict(enumerate(rung))
     for number, seen in [*enumerate(rung), *((n, s) for n, s in again if n < len(rung))]:
         one.add(number, seen)
         last[number] = seen
     for number, seen in last.items():
         other.add(number, seen)
-    assert [one.passes(n, eta) for n in last] == [other.passes(n, eta) for n in last]
+    assert [one.passes(n) for n in last] == [other.passes(n) for n in last]
 
 
 def screened(count: int, epochs: int = 9, first: int = 1) -> Halving:
