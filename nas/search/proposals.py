@@ -1,7 +1,8 @@
 """What is tried next: feasible networks that a study has not had.
 
-From a start that is spread over the costs of the space, then from the sampler, then, where that keeps proposing what is
-there or breaks a limit, from random draws. What is refused costs nothing; the sampler is told why.
+From a start that is spread over the costs of the space, then from the sampler; where that keeps proposing what is
+there, from beside it, and where it keeps breaking a limit, from random draws. What is refused costs nothing; the
+sampler is told why.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from nas.space import Judgement, Point
 from nas.study import Study
 
 _ASKS = 24              # of the sampler for one trial, before random draws take over
+_DUPLICATES = 4         # of those that propose what is there, before it is the networks beside that are tried
+_STEPS = 200            # from a network to one beside it
 _DRAWS = 20_000         # random draws for one trial, before the space counts as exhausted
 _START = SCREENED       # points of a stratified start; the same whatever the budget, which may be raised later
 
@@ -85,6 +88,7 @@ class Proposals:
         return self._shown(number, Proposal(self._start[number], {}, judged)) if self._fresh(judged) else None
 
     def _asked(self, number: int) -> Proposal | None:
+        duplicates = 0
         for attempt in itertools.count() if self._endless else range(_ASKS):
             if self.sampler.exhausted:
                 break
@@ -93,6 +97,23 @@ class Proposals:
             if self._fresh(judged):
                 return Proposal(point, attrs, judged)
             self.sampler.refuse(number, judged.broken)
+            duplicates += judged.architecture.id in self._known
+            if duplicates == _DUPLICATES and not self._endless:
+                return self._beside(number, point)
+        return None
+
+    def _beside(self, number: int, point: Point) -> Proposal | None:
+        """A network that differs from one that is there in an axis, or in a few."""
+        rng = random.Random(derived(self.seed, number, -3))
+        for step in range(_STEPS if point else 0):
+            axes = [axis for axis in self.space.axes if axis.name in point]
+            axis = axes[int(rng.random() * len(axes))]
+            moved = self.space.with_value(point, axis.name, axis.domain.sample(rng))
+            judged = self._judged(moved)
+            if self._fresh(judged):
+                return self._shown(number, Proposal(moved, self.sampler.refused(), judged))
+            if step % 20 == 19 and not judged.broken:
+                point = moved       # all around it is there: a step further
         return None
 
     def _drawn(self, number: int) -> Proposal | None:
@@ -106,7 +127,7 @@ class Proposals:
 
     def _shown(self, number: int, proposal: Proposal) -> Proposal:
         """Show the sampler what is tried without having been asked of it."""
-        self.sampler.show([*self._seen(), Seen(number, proposal.point, proposal.attrs, None, True)])
+        self.sampler.add(Seen(number, proposal.point, proposal.attrs, None, True))
         return proposal
 
     def _judged(self, point: Point) -> Judgement:

@@ -116,6 +116,12 @@ class Sampler:
                 self._handles[one.number] = len(self._study.get_trials(deepcopy=False))
             self._study.add_trial(self._frozen(one))
 
+    def add(self, running: Seen) -> None:
+        """One more trial that runs, and was not asked for."""
+        if self._sequence is None:
+            self._handles[running.number] = len(self._study.get_trials(deepcopy=False))
+            self._study.add_trial(self._frozen(running))
+
     def ask(self, number: int, attempt: int = 0) -> tuple[Point, dict[str, Any]]:
         """A point for trial `number`, and what the sampler keeps of it. A refused point is asked for again as the
         next `attempt`."""

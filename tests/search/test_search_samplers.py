@@ -205,3 +205,20 @@ def test_a_start_is_spread_over_macs_and_half_of_it_is_plain(world: World) -> No
     gaps = [b - a for a, b in pairwise(sizes)]
     assert max(gaps) < 2.5 * (sizes[-1] - sizes[0]) / 9
     assert sizes[-1] - sizes[0] > math.log(10)
+
+
+def test_beside_what_a_sampler_proposes_again_and_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks tried then differ from it in one axis, while there are such."""
+    driver = world.search(study(sampler="nsga2", trials=1, stopping="none", epochs=1))
+    stuck = dict(driver.trials[0].point)
+    asked = Sampler.ask
+
+    def again(self: Sampler, number: int, attempt: int = 0) -> tuple[Point, dict[str, Any]]:
+        _, attrs = asked(self, number, attempt)
+        return dict(stuck), attrs
+
+    monkeypatch.setattr(Sampler, "ask", again)
+    world.search(study(sampler="nsga2", trials=5, stopping="none", epochs=1))
+    for trial in world.trials()[1:]:
+        assert len(set(trial.point.items()) ^ set(stuck.items())) <= 2 + len(set(trial.point) ^ set(stuck))
+        assert trial.point != stuck
