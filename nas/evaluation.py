@@ -33,6 +33,7 @@ class Job:
     latency: bool = False           # measure latency_ms at the end
     threads: int | None = None      # CPU threads of the worker; None: leave them
     rungs: tuple[int, ...] = ()     # epochs at which it may be stopped, and later be gone on with
+    artifacts: str = ""             # where it is kept on the way; empty: in the machine's cache
 
     @property
     def architecture(self) -> Architecture:

@@ -74,6 +74,8 @@ class Search(Section):
     early_stopping: EarlyStopping = EarlyStopping()
     keep: Literal["front", "all", "none"] = Field("front", description=(
         "whose weights are kept: those on or near the front, all, none"))
+    artifacts: str | None = Field(None, description=(
+        "folder or fsspec URL that all workers reach, for trainings on the way; default: each machine's cache"))
     executor: Literal["ray", "local"] = Field("ray", description="local: in this process, without Ray")
     workers: int | None = Field(None, ge=1, le=10_000, description="parallel trials; default: fits the machine")
     gpus_per_trial: float | None = Field(None, ge=0, le=64, description="share of a GPU a trial takes")

@@ -34,6 +34,8 @@ def run(
     name: Annotated[str | None, typer.Option(help="Of the study; default: the space's.")] = None,
     executor: Annotated[Executor | None, typer.Option(help="ray, or local: in this process.")] = None,
     address: Annotated[str | None, typer.Option(metavar="RAY_ADDRESS", help="Of a running Ray cluster.")] = None,
+    artifacts: Annotated[str | None, typer.Option(metavar="FOLDER|URL", help=(
+        "Where trainings are kept on the way: what all workers reach."))] = None,
     sampler: Annotated[str | None, typer.Option(help="random, tpe, nsga2, nsga3, gp, cmaes, qmc, grid.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of sampling and training.")] = None,
     fork: Annotated[bool, typer.Option("--fork", help="Changed settings: go on under a new name.")] = False,
@@ -49,7 +51,9 @@ def run(
     study = load_study(path, overrides({
         "data.source": data, "budget.trials": trials, "budget.time": budget, "search.workers": workers,
         "search.gpus_per_trial": gpus_per_trial, "search.executor": executor.value if executor else None,
-        "search.address": address, "search.sampler": sampler, "seed": seed, "name": name,
+        "search.address": address,
+        "search.artifacts": str(Path(artifacts).absolute()) if artifacts and "://" not in artifacts else artifacts,
+        "search.sampler": sampler, "seed": seed, "name": name,
     }, set_))
     again = " ".join(["nas", *sys.argv[1:]]) if sys.argv[0].endswith("nas") else f"nas run {path}"
     return _searched(study, storage, json, again, fork=fork)

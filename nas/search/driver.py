@@ -252,7 +252,8 @@ class Driver:
         self._project()
         latency = any(objective.name == "latency_ms" for objective in study.objectives)
         return Job(study.name, number, trial.network, self.facts.shape, self.facts.classes, self.facts.data,
-                   study.recipe, study.seed, study.recipe.epochs, latency, self.threads, self.halving.rungs)
+                   study.recipe, study.seed, study.recipe.epochs, latency, self.threads, self.halving.rungs,
+                   study.search.artifacts or "")
 
     def _more(self) -> bool:
         """Whether new networks can still be tried."""

@@ -22,8 +22,8 @@ SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 # What a script may rely on. A name that goes from here breaks someone: say so in CHANGELOG.md.
 SURFACE = {
-    "run": "path --address --budget --data --executor --fork --gpus-per-trial --json --name --sampler --seed --set "
-           "--storage --trials --workers",
+    "run": "path --address --artifacts --budget --data --executor --fork --gpus-per-trial --json --name --sampler "
+           "--seed --set --storage --trials --workers",
     "stop": "name --json --storage",
     "retry": "name --failed --json --storage",
     "inspect": "path --budget --data --json --set",

@@ -64,6 +64,26 @@ def test_stopped_and_gone_on_with_is_never_stopped(monkeypatch: pytest.MonkeyPat
     assert not kept(), "a training that has ended needs it no more"
 
 
+@pytest.mark.parametrize("where", ["folder", "memory://shared"])
+def test_what_all_workers_reach(where: str, tmp_path: Path) -> None:
+    import fsspec
+
+    shared = str(tmp_path / "shared") if where == "folder" else where
+    whole = train(job(rungs=()))
+    assert train(dataclasses.replace(job(), artifacts=shared), epochs=2) == whole[:2]
+    system, folder = fsspec.url_to_fs(f"{shared}/snapshots")
+    assert len(system.ls(folder)) == 1
+    assert not kept(), "not on this machine"
+    assert train(dataclasses.replace(job(), artifacts=shared)) == whole
+    assert system.ls(folder) == []
+
+
+@pytest.mark.parametrize("where", ["/proc/nowhere", "magic://bucket", "http://127.0.0.1:1/x"])
+def test_what_cannot_be_reached_keeps_nothing_and_ends_nothing(where: str) -> None:
+    whole = train(job(rungs=()))
+    assert train(dataclasses.replace(job(), artifacts=where)) == whole
+
+
 def test_a_damaged_file_is_left_out() -> None:
     whole = train(job(rungs=()))
     train(job(), epochs=2)
