@@ -80,6 +80,11 @@ class StoredStudy:
         return found
 
     @property
+    def running(self) -> bool:
+        """Whether a living process runs it."""
+        return bool(self._read["running"])
+
+    @property
     def curves(self) -> dict[int, list[EpochRecord]]:
         """Its learning curves by trial number."""
         found: dict[int, list[EpochRecord]] = self._read["epochs"]
@@ -136,8 +141,11 @@ class StoredStudy:
         with Ledger.open(self.storage, create=False) as ledger:
             record = ledger.study(self.name)
             if record is None:
-                raise NasError(f"no study {self.name} in {ledger}")
+                there = ", ".join(one.name for one in ledger.studies())
+                raise NasError(f"no study {self.name} in {ledger}; there: {there or 'none'}")
+            holder = ledger.holder(self.name)
             return {
+                "running": holder is not None and holder.left > 0 and not holder.dead,
                 "spec": record.spec, "seconds": record.seconds_spent, "epochs": ledger.epochs(self.name),
                 "trials": {trial.number: trial for trial in ledger.trials(self.name)},
                 "infeasible": ledger.infeasible(self.name),

@@ -28,6 +28,19 @@ _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 
+class Given(str):
+    """An assignment `a.b=VALUE` that was given as an option of its own: `where` is how it was typed."""
+
+    __slots__ = ("where",)
+
+    def __new__(cls, assignment: str, where: str) -> Given:
+        made = super().__new__(cls, assignment)
+        made.where = where
+        return made
+
+    where: str
+
+
 @dataclass
 class Document:
     """Plain values (dict, list, str, int, float, bool, None), and where each was written."""
@@ -60,7 +73,7 @@ class Document:
 
     def set(self, assignment: str) -> None:
         """Apply `a.b.c=VALUE` (VALUE is YAML), as `--set` does; the place becomes the option itself."""
-        where = f"--set {assignment}"
+        where = assignment.where if isinstance(assignment, Given) else f"--set {assignment}"
         key, equals, text = assignment.partition("=")
         keys = tuple(int(k) if _INDEX.fullmatch(k) else k for k in key.strip().split("."))
         if not equals or not all(str(k) for k in keys):

@@ -60,7 +60,8 @@ def status(name: Name = None, storage: Storage = None, json: Json = False) -> No
     for one in found:
         states = ", ".join(f"{count} {state.lower()}" for state, count in one["states"].items()) or "no trials"
         best = f"best accuracy {one['best_accuracy']:.4f}" if one["best_accuracy"] is not None else "nothing complete"
-        line = f"{one['name']}: {states}; {one['front_size']} on the front, {best}; {one['time']} spent"
+        title = f"{one['name']} (running)" if one["running"] else one["name"]
+        line = f"{title}: {states}; {one['front_size']} on the front, {best}; {one['time']} spent"
         out.print(line, markup=False)
     if name is not None and found:
         terminal_front(open_study(name, storage).results, out)
@@ -72,8 +73,11 @@ def _standing(stored: StoredStudy) -> dict[str, Any]:
     trials = stored.trials()
     complete = trials[trials["state"] == "COMPLETE"]
     best = float(complete["accuracy"].max()) if len(complete) else None
+    states = {str(s): int(n) for s, n in trials["state"].value_counts().items()}
+    if not stored.running and "RUNNING" in states:      # their driver died: the next nas run takes them up
+        states["WAITING"] = states.get("WAITING", 0) + states.pop("RUNNING")
     return {
-        "name": stored.name, "states": {str(s): int(n) for s, n in trials["state"].value_counts().items()},
+        "name": stored.name, "running": stored.running, "states": states,
         "front_size": len(stored.front()), "best_accuracy": best,
         "reused": int(trials["reused"].fillna(False).astype(bool).sum()), "infeasible": stored.results.infeasible,
         "seconds": stored.results.seconds_spent, "time": human_seconds(stored.results.seconds_spent),

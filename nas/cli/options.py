@@ -47,5 +47,16 @@ def _plain(value: Any) -> Any:
 
 def overrides(pairs: dict[str, Any], given: list[str] | None) -> list[str]:
     """`KEY=VALUE` for each option that was given, then what `--set` says."""
-    options = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in pairs.items() if value is not None]
+    from nas.yamlfile import Given
+
+    options = [Given(f"{key}={json.dumps(value, ensure_ascii=False)}", f"{_OPTIONS.get(key, key)} {value}")
+               for key, value in pairs.items() if value is not None]
     return [*options, *(given or [])]
+
+
+_OPTIONS = {
+    "data.source": "--data", "budget.trials": "--trials", "budget.time": "--budget", "search.workers": "--workers",
+    "search.gpus_per_trial": "--gpus-per-trial", "search.executor": "--executor", "search.address": "--address",
+    "search.artifacts": "--artifacts", "search.sampler": "--sampler", "seed": "--seed", "name": "--name",
+    "recipe.epochs": "--epochs",
+}

@@ -129,11 +129,16 @@ def _summary(outcome: Outcome) -> dict[str, object]:
     front = stored.front()[["number", "accuracy", "macs", "params", "activations", "architecture"]]
     return {
         "study": stored.name, "new_trials": outcome.new_trials, "states": states, "interrupted": outcome.interrupted,
-        "broken_off": outcome.broken_off,
+        "broken_off": outcome.broken_off, "time_up": _time_up(outcome),
         "waiting": outcome.waiting, "infeasible": stored.results.infeasible, "front": front.to_dict("records"),
         "report": str(stored.folder / "report.html"), "study_file": str(stored.folder / "study.yaml"),
         "database": _without_password(stored.storage),
     }
+
+
+def _time_up(outcome: Outcome) -> bool:
+    """Whether the time budget ended the run."""
+    return outcome.nothing_fits or bool(outcome.waiting and not outcome.interrupted and not outcome.broken_off)
 
 
 def _without_password(url: str) -> str:
@@ -166,5 +171,5 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     waiting = f"{outcome.waiting} trial{'s wait' if outcome.waiting > 1 else ' waits'}"
     if outcome.interrupted:
         out.print(f"stopped   {waiting if outcome.waiting else 'nothing is lost'}; go on with: {again}", markup=False)
-    elif outcome.waiting and not outcome.broken_off:
+    elif _time_up(outcome) and outcome.waiting:
         out.print(f"time up   {waiting} to be gone on with; raise --budget and run it again", markup=False)

@@ -43,7 +43,9 @@ class PlainView:
                        f"{human_seconds(epoch.seconds)}")
 
     def trial(self, driver: Driver, trial: TrialRecord) -> None:
-        self._line(f"[{len(driver.trials)}] {trial_line(trial)}")
+        tried = f"{len(driver.trials)}" if driver.study.budget.trials is None else \
+            f"{len(driver.trials)} of {driver.study.budget.trials}"
+        self._line(f"[{tried}] {trial_line(trial)}")
 
     def ended(self) -> None:
         """Nothing to close."""

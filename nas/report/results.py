@@ -116,4 +116,4 @@ def empty_text(results: Results) -> str:
     failed = results.in_state("FAILED", "OUT_OF_MEMORY")
     if len(failed) == len(results.trials):
         return f"All {len(failed)} trials failed; the reasons stand under What failed."
-    return "No trial is complete yet. The same nas run command goes on where it was; with more --budget if time is up."
+    return "No trial is complete yet. The same nas run command goes on where it was."

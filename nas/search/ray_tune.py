@@ -8,7 +8,9 @@ restore are off: Ray holds no state that matters (their cost: DESIGN, section 5)
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -27,6 +29,8 @@ from nas.search.driver import Driver
 from nas.search.guard import guarded, log_traceback
 
 log = logging.getLogger("nas")
+
+_TERMINATED = 10.0      # seconds that Ray is given to end after SIGTERM
 
 
 def run_ray(
@@ -95,7 +99,7 @@ def _ray(cpus: float, address: str | None) -> Iterator[None]:
 @contextmanager
 def _interrupts(driver: Driver) -> Iterator[threading.Event]:
     """The first Ctrl-C (or SIGTERM) asks the driver to stop; the second one is Python's own."""
-    hit = threading.Event()
+    hit, over = threading.Event(), threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield hit
         return
@@ -105,12 +109,22 @@ def _interrupts(driver: Driver) -> Iterator[threading.Event]:
         hit.set()
         driver.stop()
         signal.signal(number, before[number])
+        if number == signal.SIGTERM:
+            threading.Thread(target=leave, daemon=True).start()
+
+    def leave() -> None:
+        """What ends us may have ended Ray's processes before: Tune then waits for them, and Ray for a minute."""
+        if not over.wait(_TERMINATED):
+            log.error("terminated, and Ray does not answer: left without it; the same command goes on")
+            print("nas: terminated; the same command goes on", file=sys.stderr, flush=True)
+            os._exit(128 + signal.SIGTERM)
 
     for number in before:
         signal.signal(number, stop)
     try:
         yield hit
     finally:
+        over.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 

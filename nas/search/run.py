@@ -121,6 +121,8 @@ def run(
                 raise NasError(_changed(study.name, changed))
             study = forked(ledger, study, facts)
             folder = _folder(home, study.name)
+            known = sum(trial.reused for trial in ledger.trials(study.name))
+            view.say(f"fork      {study.name}, because of {'; '.join(changed)}: {known} results hold for both")
         with log_to(folder), tenure(ledger, study.name, lease_seconds) as held:
             ledger.update_spec(study.name, study.spec())
             write_spec(folder, study)
@@ -147,6 +149,7 @@ def _search(
         if not driver.finished:
             _summary(study, facts, dataset, workers, ledger, view, training)
             pace.measured(_seconds_per_mac(dataset, workers) if training else 0.0)
+            view.say(f"starting  {'Ray' if study.search.executor == 'ray' else 'in this process'}")
             view.began(driver)
             _execute(driver, study.search, workers, evaluate)
     except KeyboardInterrupt:
@@ -267,7 +270,8 @@ def _summary(
 def data_line(dataset: Dataset) -> str:
     """The data in one line."""
     info = dataset.info
-    skipped = f", {len(dataset.skipped)} corrupt images left out ({', '.join(dataset.skipped[:3])})" \
+    images = "image" if len(dataset.skipped) == 1 else "images"
+    skipped = f", {len(dataset.skipped)} corrupt {images} left out ({', '.join(dataset.skipped[:3])})" \
         if dataset.skipped else ""
     return (f"{info.name}: {info.n_train:,} training and {info.n_validation:,} validation images, "
             f"{info.channels}x{info.resolution}x{info.resolution}, {info.n_classes} classes{skipped}")

@@ -383,7 +383,8 @@ class Ledger:
             if name not in self._ids:
                 found = connection.execute(select(STUDY.c.id).where(STUDY.c.name == name)).scalar_one_or_none()
                 if found is None:
-                    raise StoreError(f"there is no study {name} in {self}")
+                    there = ", ".join(connection.execute(select(STUDY.c.name).order_by(STUDY.c.id)).scalars())
+                    raise StoreError(f"there is no study {name} in {self}; there: {there or 'none'}")
                 self._ids[name] = found
             if write:
                 self.check_lease(name, connection)
