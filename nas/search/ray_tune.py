@@ -84,8 +84,8 @@ def _ray(cpus: float, address: str | None) -> Iterator[None]:
         if address is not None:
             ray.init(address=address, **quiet)
         else:
-            ray.init(
-                num_cpus=max(1, round(cpus)), include_dashboard=False,
+            ray.init(           # "local": one of our own, also where the machine is part of a cluster
+                address="local", num_cpus=max(1, round(cpus)), include_dashboard=False,
                 _node_ip_address="127.0.0.1", **quiet)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
         what = " ".join(str(error).split())[:300]

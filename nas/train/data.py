@@ -55,8 +55,9 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """uint8 images of shape (N, C, H, W) as float32 of the same shape and memory layout."""
+    def __call__(self, images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
+        """uint8 images of shape (N, C, H, W), a tensor or an array, as float32 of the same shape and memory layout."""
+        images = torch.as_tensor(images)
         scale, shift = self.factors(images.device)
         return images.to(torch.float32).mul_(scale.view(-1, 1, 1)).add_(shift.view(-1, 1, 1))
 
