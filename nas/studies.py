@@ -145,7 +145,7 @@ class StoredStudy:
                 raise NasError(f"no study {self.name} in {ledger}; there: {there or 'none'}")
             holder = ledger.holder(self.name)
             return {
-                "running": holder is not None and holder.left > 0 and not holder.dead,
+                "running": holder is not None and holder.alive,
                 "spec": record.spec, "seconds": record.seconds_spent, "epochs": ledger.epochs(self.name),
                 "trials": {trial.number: trial for trial in ledger.trials(self.name)},
                 "infeasible": ledger.infeasible(self.name),

@@ -31,14 +31,12 @@ _INDEX = re.compile(r"[0-9]{1,9}")
 class Given(str):
     """An assignment `a.b=VALUE` that was given as an option of its own: `where` is how it was typed."""
 
-    __slots__ = ("where",)
+    where: str
 
     def __new__(cls, assignment: str, where: str) -> Given:
         made = super().__new__(cls, assignment)
         made.where = where
         return made
-
-    where: str
 
 
 @dataclass

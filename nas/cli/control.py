@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas.cli.options import Json, Storage, console, print_json
+
+if TYPE_CHECKING:
+    from nas.store import Ledger
+    from nas.store.lease import Holder
 
 Name = Annotated[str, typer.Argument(help="Of the study.")]
 
@@ -25,25 +29,30 @@ def stop(name: Name, storage: Storage = None, json: Json = False) -> int:
     out = console(json)
     with Ledger.open(storage or default_storage(HOME), create=False) as ledger:
         holder = ledger.holder(name)
-        running = holder is not None and not holder.dead and holder.left > 0
-        if running:
+        running, stopped = holder is not None and holder.alive, True
+        if holder is not None and running:
             ledger.ask_to_stop(name)
             with out.status(f"{name} is stopping"):
-                deadline = time.monotonic() + _PATIENCE
-                while (left := ledger.holder(name)) is not None and left.token == holder.token:  # type: ignore[union-attr]
-                    if left.left <= 0 or time.monotonic() > deadline:
-                        break
-                    time.sleep(0.2)
-        left = ledger.holder(name)
-    stopped = left is None or holder is None or left.token != holder.token
+                stopped = _has_left(ledger, name, holder)
     if json:
         print_json({"study": name, "was_running": running, "stopped": stopped})
     elif not running:
         out.print(f"{name} is not running", markup=False)
     else:
-        out.print(f"{name} has stopped" if stopped else f"{name} has been asked to stop, and has not yet: {left}",
+        out.print(f"{name} has stopped" if stopped else f"{name} has been asked to stop, and has not yet: {holder}",
                   markup=False)
     return 0 if stopped else 1
+
+
+def _has_left(ledger: Ledger, name: str, holder: Holder) -> bool:
+    """Wait until `holder` has the study no more; whether it came to that."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        left = ledger.holder(name)
+        if left is None or left.token != holder.token or not left.alive:
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def retry(

@@ -23,9 +23,15 @@ def forked(ledger: Ledger, study: Study, facts: DataFacts) -> Study:
         number += 1
     found = study.renamed(f"{study.name}-{number}")
     if there is None:
-        ledger.create_study(found.name, found.spec())
-        _inherit(ledger, study.name, found, facts)
+        ledger.patiently(lambda: _begin(ledger, study.name, found, facts))
     return found
+
+
+def _begin(ledger: Ledger, parent: str, study: Study, facts: DataFacts) -> None:
+    """Make the study with all that it inherits, in one commit: one that is killed here leaves no half of it."""
+    with ledger.batch():
+        ledger.create_study(study.name, study.spec())
+        _inherit(ledger, parent, study, facts)
 
 
 def _inherit(ledger: Ledger, parent: str, study: Study, facts: DataFacts) -> None:

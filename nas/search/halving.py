@@ -79,7 +79,7 @@ class Rung:
 
     def worthy(self) -> set[int]:
         """All that pass."""
-        return self._best_of_peers | self._undominated.keys()
+        return self._best_of_peers | self._undominated
 
     def _forget(self) -> None:
         self._macs: list[int] = []              # the three in the order of MACs
@@ -87,7 +87,7 @@ class Rung:
         self._numbers: list[int] = []
         self._best_of_peers: set[int] = set()
         self._steps: list[tuple[int, float, list[int]]] = []    # MACs, accuracy and who: no other is as good for less
-        self._undominated: dict[int, None] = {}
+        self._undominated: set[int] = set()
 
     def _insert(self, number: int, seen: Seen) -> None:
         place = bisect_left(self._macs, seen.macs)
@@ -122,11 +122,10 @@ class Rung:
         else:
             end = place
             while end < len(self._steps) and self._steps[end][1] <= seen.accuracy:
-                for beaten in self._steps[end][2]:
-                    del self._undominated[beaten]
+                self._undominated.difference_update(self._steps[end][2])
                 end += 1
             self._steps[place:end] = [(seen.macs, seen.accuracy, [number])]
-        self._undominated[number] = None
+        self._undominated.add(number)
 
 
 class Halving:

@@ -37,9 +37,9 @@ class Tenure:
             since += beat
             try:
                 holder = self.ledger.holder(self.study)
-                if holder is not None and holder.stop and not self.asked:
+                if holder is not None and holder.stop:
                     self.asked = True
-                    self.end()
+                    self.end()      # at every beat: the first may come before there is a driver to hear it
                 if since >= self.seconds / 4:
                     since = 0.0
                     if not self.ledger.renew_lease(self.study, self.seconds):

@@ -67,6 +67,11 @@ class Holder:
         """Whether it ran on this machine and runs no more. Of another machine nothing is known."""
         return self.machine == _machine() and self.process != _process(self.pid)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the study is its: the lease has not lapsed, and nothing is known of its death."""
+        return self.left > 0 and not self.dead
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, for {_ago(self.age)}"
 
@@ -87,7 +92,7 @@ def take(connection: Connection, study_id: int, name: str, seconds: float = SECO
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("LOCK TABLE nas_lease IN SHARE ROW EXCLUSIVE MODE")
     found = holder(connection, study_id)
-    if found is not None and found.left > 0 and not found.dead:
+    if found is not None and found.alive:
         raise LeaseHeld(f"study {name} is being run by {found}; wait for it, end it with: nas stop {name}, or give "
                         f"this one another name (--name {name}-2); a dead one is taken over in {found.left:.0f} s")
     connection.execute(_DROP, {"of_study": study_id})

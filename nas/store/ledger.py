@@ -46,7 +46,7 @@ def _patient(method: Callable[Concatenate[Ledger, _P], _R]) -> Callable[Concaten
     def repeated(self: Ledger, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         return self.patiently(lambda: method(self, *args, **kwargs))
 
-    return functools.update_wrapper(repeated, method)   # type: ignore[return-value]
+    return functools.update_wrapper(repeated, method)   # type: ignore[return-value]  # self may be named there
 
 
 class Ledger:

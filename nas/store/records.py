@@ -23,7 +23,7 @@ Point = Mapping[str, Any]
 class State(StrEnum):
     """Where a trial stands. The last four are final, but for a PRUNED one that is promoted."""
 
-    WAITING = "WAITING"                 # was running when its driver died; is to be trained from the start
+    WAITING = "WAITING"                 # was running when its driver died; is to be gone on with
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"               # trained for all its epochs
     PRUNED = "PRUNED"                   # stopped early, on purpose; can be promoted: RUNNING again

@@ -19,7 +19,7 @@ _FEWEST = 8     # channels, of a group of a convolution or of a norm
 
 def quicken(model: nn.Module) -> None:
     """Give the layers of `model`, in channels_last on a CPU, quicker ways to compute the same up to rounding."""
-    for layer in model.modules():
+    for layer in model.modules():       # on the instances: their classes, names and weights stay as they are
         if type(layer) is nn.Conv2d and _merged(layer) > 1:
             layer.forward = MethodType(_merged_forward, layer)      # type: ignore[method-assign]
         elif type(layer) is nn.BatchNorm2d and layer.num_features < _FEWEST:

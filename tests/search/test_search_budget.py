@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from search_cases import Fake, World, study, summary
+from search_cases import FACTS, Fake, World, study, summary
 
 import nas
 from nas.errors import NasError
 from nas.evaluation import Progress
 from nas.search import proposals
+from nas.search.fork import forked
 from nas.search.pace import Pace
 from nas.search.run import Outcome, Silent, run
+from nas.search.tenure import tenure
 from nas.settings import Budget
 from nas.store import Ledger, State
 from nas.study import Study
@@ -128,6 +133,40 @@ def test_a_fork_begins_with_what_holds_for_both(tmp_path: Path) -> None:
     assert not any(trial.reused for trial in third.stored.records.values())
     same = run(study(trials=10, epochs=3, stopping="none"), home=tmp_path, evaluate=fake, fork=True)
     assert (same.stored.name, same.new_trials) == ("fake", 0)
+
+
+def test_a_fork_that_is_cut_off_leaves_no_half_of_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.search(study(trials=6, epochs=3, stopping="none"))
+    changed = study(trials=6, epochs=3, stopping="none", objectives="{accuracy: max, params: min}")
+    reuse, calls = Ledger.reuse_trial, []
+
+    def dying(self: Ledger, study: str, number: int, *rest: Any) -> Any:
+        calls.append(number)
+        if number == 3:
+            raise KeyboardInterrupt
+        return reuse(self, study, number, *rest)
+
+    monkeypatch.setattr(Ledger, "reuse_trial", dying)
+    with pytest.raises(KeyboardInterrupt):
+        forked(world.ledger, changed, FACTS)
+    assert calls == [0, 1, 2, 3]
+    assert world.ledger.study("fake-2") is None
+    monkeypatch.undo()
+    assert forked(world.ledger, changed, FACTS).name == "fake-2"
+    assert [t.number for t in world.trials("fake-2")] == list(range(6))
+
+
+def test_a_stop_that_is_asked_for_before_there_is_a_driver(world: World) -> None:
+    """As while the speed of the machine is measured: it is heard as soon as somebody is there to hear it."""
+    world.ledger.create_study("fake", {})
+    with tenure(world.ledger, "fake", 0.8) as held:
+        world.ledger.ask_to_stop("fake")
+        deadline = time.monotonic() + 10
+        while not held.asked and time.monotonic() < deadline:
+            time.sleep(0.02)
+        heard = threading.Event()
+        held.end = heard.set
+        assert heard.wait(10)
 
 
 @pytest.mark.slow

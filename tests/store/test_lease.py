@@ -105,8 +105,7 @@ def test_what_is_known_to_be_dead_is_taken_over_at_once(two: tuple[Ledger, Ledge
 
 
 @pytest.mark.parametrize("change", [{"machine": "elsewhere"}, {"pid": 1}], ids=["another machine", "another process"])
-def test_of_others_only_the_clock_decides(two: tuple[Ledger, Ledger], change: dict[str, object],
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_others_only_the_clock_decides(two: tuple[Ledger, Ledger], change: dict[str, object]) -> None:
     one, other = two
     one.take_lease("s", 30)
     with one.writing() as connection:
