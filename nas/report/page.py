@@ -38,19 +38,21 @@ def write_report(results: Results, folder: Path) -> Path:
 
 def html(results: Results) -> str:
     """The whole page."""
-    return assembled("report.html", SCRIPTS, results.study, payload(results))
+    return assembled("report", SCRIPTS, results.study, payload(results))
 
 
-def assembled(template: str, sources: Sequence[str], title: str, data: Any) -> str:
-    """The page of a template and of scripts, both among the sources, with its data."""
+def assembled(kind: str, sources: Sequence[str], title: str, data: Any) -> str:
+    """The page of a kind, "report" or "simulation": its body and its scripts, both among the sources, with its data."""
     from plotly.offline import get_plotlyjs
 
     scripts = [_closed(get_plotlyjs()), _closed("\n".join(source(name) for name in sources))]
     policy = (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'; "
         f"script-src {' '.join(_hash(script) for script in scripts)}")
-    return _filled(source(template), {
+    template = source("head.html") + source(f"{kind}.html") + source("foot.html")
+    return _filled(template, {
         "policy": policy,
+        "kind": kind,
         "title": escape(title),
         "style": source("report.css"),
         "data": embedded(data),

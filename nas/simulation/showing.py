@@ -76,7 +76,7 @@ def write_simulation(simulation: Simulation, folder: Path) -> Path:
         "table": {"head": head, "rows": rows},
     }
     page = folder / "simulation.html"
-    replace_file(page, assembled("simulation.html", ("plots.js", "simulation.js"), simulation.setup.table.name, data))
+    replace_file(page, assembled("simulation", ("plots.js", "simulation.js"), simulation.setup.table.name, data))
     return page
 
 

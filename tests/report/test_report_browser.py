@@ -46,7 +46,7 @@ class Visit:
         self.page.on("dialog", lambda dialog: (self.said.append(f"dialog {dialog.message}"), dialog.dismiss()))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(page.as_uri())
-        self.page.wait_for_selector("#front-plot .main-svg, #front-table .empty", timeout=60_000)
+        self.page.wait_for_selector("#front-plot .main-svg, #front-table .empty, #time-plot .main-svg", timeout=60_000)
 
     def scroll_through(self) -> None:
         for top in range(0, int(self.page.evaluate("document.documentElement.scrollHeight")), 600):
@@ -158,3 +158,26 @@ def test_empty_study_says_what_to_do(visit: Any, tmp_path: Path) -> None:
     assert "nas run" in seen.page.inner_text("#network")
     assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390
     seen.clean(page)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_of_a_simulation(visit: Any, width: int, scheme: str, tmp_path: Path) -> None:
+    from nas.simulation import read_table, simulate
+    from nas.simulation.setup import setup_of
+    from nas.simulation.showing import write_simulation
+
+    table = tmp_path / "<b>made up.csv"
+    table.write_text("depth,width,macs,accuracy\n" + "\n".join(
+        f"{depth},{wide},{depth * wide},{0.5 + 0.01 * depth + 0.001 * wide}"
+        for depth in (1, 2, 3) for wide in (8, 16, 32)))
+    made = setup_of(read_table(table), ["random", "qmc"], ["none"], seeds=3, trials=9, workers=2)
+    page = write_simulation(simulate(made, 1), tmp_path / "out")
+    seen = visit(page, width, scheme)
+    seen.scroll_through()
+    seen.clean(page)
+    assert seen.page.inner_text("h1") == "<b>made up"
+    assert seen.page.title() == "<b>made up · nas simulation"
+    assert seen.page.locator("#trials-plot .main-svg").count() >= 1
+    rows = seen.page.locator("#reached-table tbody tr").all_inner_texts()
+    assert [row.split("\t")[0] for row in rows] == ["random", "qmc"]
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
