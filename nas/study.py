@@ -33,7 +33,7 @@ SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "recipe": Recipe, "search"
 _KEYS = {"name", "about", "space", "objectives", "seed", *_SPACE_KEYS, *SECTIONS}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FIXED = ("network", "rules", "limits", "objectives", "data", "recipe", "seed")   # must not change within a study
-DEFAULT_TRIALS = 24
+DEFAULT_TRIALS = 28
 
 
 @dataclass(frozen=True)
