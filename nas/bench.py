@@ -140,19 +140,19 @@ def bench_scale(say: Say, trials: int) -> Figures:
     from nas.simulation.setup import setup_of
     from nas.store import Ledger
 
-    setup: Setup = setup_of(_table(), ["tpe"], ["halving"], 1, trials, 1000, epochs=9)
+    setup: Setup = setup_of(_table(), ["nsga2"], ["halving"], 1, trials, 1000, epochs=9)
     figures: Figures = {}
     asks: list[float] = []
     reports: list[float] = []
     with tempfile.TemporaryDirectory(prefix="nas-bench-") as folder, \
             Ledger.open(f"sqlite:///{folder}/nas.db") as ledger:
-        simulate_once(setup, "tpe", "halving", 0, ledger, timed=(asks, reports))
+        simulate_once(setup, "nsga2", "halving", 0, ledger, timed=(asks, reports))
     for name, times in (("ask", asks), ("report", reports)):
         last = sorted(times[-max(20, len(times) // 10):])
         figures[f"{name}_ms_p95_at_the_end"] = 1000 * last[int(0.95 * (len(last) - 1))]
         figures[f"{name}_ms_median"] = 1000 * statistics.median(times)
     figures["resident_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    say(f"{trials} simulated trials of 9 epochs on 1,000 virtual workers, TPE, halving, SQLite")
+    say(f"{trials} simulated trials of 9 epochs on 1,000 virtual workers, NSGA-II, halving, SQLite")
     return figures
 
 

@@ -100,7 +100,7 @@ class Sampler:
     def show(self, seen: Iterable[Seen]) -> None:
         """Start from these observations and no others, at most `MOST_SEEN` of them."""
         known = list(seen)
-        self._study, self._handles = self._new_study(), {}
+        self._study, self._handles, self._shown = self._new_study(), {}, 0
         if self._sequence is not None:
             self._sequence.place = max([self._sequence.place, *(int(one.attrs.get(_PLACE, 0)) for one in known)])
             return
@@ -115,6 +115,7 @@ class Sampler:
             if one.running and one.values is None:
                 self._handles[one.number] = len(self._study.get_trials(deepcopy=False))
             self._study.add_trial(self._frozen(one))
+        self._shown = len(self._study.get_trials(deepcopy=False))
 
     def add(self, running: Seen) -> None:
         """One more trial that runs, and was not asked for."""
@@ -155,8 +156,11 @@ class Sampler:
 
     @property
     def crowded(self) -> bool:
-        """Whether asks are getting slow: time to `show` it the observations that matter."""
-        return len(self._study.get_trials(deepcopy=False)) > 3 * MOST_SEEN
+        """Whether asks are getting slow: time to `show` it the observations that matter.
+
+        Those that run are all shown: where they are many, it is what came since that counts.
+        """
+        return len(self._study.get_trials(deepcopy=False)) > max(3 * MOST_SEEN, self._shown + MOST_SEEN)
 
     def tell(self, number: int, values: Sequence[float] | None) -> None:
         """What trial `number` gave, in the order of the objectives; None where it gave nothing. Once a trial."""

@@ -34,7 +34,7 @@ def run_virtual(driver: Driver, evaluate: Evaluator, workers: int, clock: Clock,
                 timed: tuple[list[float], list[float]] | None = None) -> None:
     """Run `driver`'s study on `workers` virtual workers until it is finished. `seen` is called after every event.
 
-    timed: takes the real seconds of each of the driver's `next_job` and `report`.
+    timed: takes the real seconds of the driver's `next_job`, where it opened a trial, and of its `report`.
     """
     order = itertools.count()
     events: list[tuple[float, int, int, Progress, Iterator[Progress]]] = []
@@ -49,9 +49,10 @@ def run_virtual(driver: Driver, evaluate: Evaluator, workers: int, clock: Clock,
     asks, reports = timed or ([], [])
 
     def next_job() -> Job | None:
-        began = time.perf_counter()
+        began, before = time.perf_counter(), len(driver.trials)
         job = driver.next_job()
-        asks.append(time.perf_counter() - began)
+        if len(driver.trials) > before:     # a new network was asked for
+            asks.append(time.perf_counter() - began)
         return job
 
     def report(number: int, progress: Progress) -> bool:

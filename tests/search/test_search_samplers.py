@@ -157,6 +157,20 @@ def test_what_a_sampler_is_shown_stays_bounded(
     assert max(sizes) <= 3 * 8 + 24 + 1, "three times the bound, and the asks of one trial"
 
 
+def test_many_that_run_are_not_shown_anew_at_every_ask(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a thousand workers: they are more than the bound by themselves."""
+    monkeypatch.setattr(samplers, "MOST_SEEN", 4)
+    shows, asks = [], []
+    show, ask = Sampler.show, Sampler.ask
+    monkeypatch.setattr(Sampler, "show", lambda self, seen: shows.append(1) or show(self, seen))
+    monkeypatch.setattr(Sampler, "ask", lambda self, *which: asks.append(1) or ask(self, *which))
+    driver = world.driver(study_of("nsga2", trials=40))
+    for _ in range(40):
+        assert driver.next_job() is not None
+    driver.close()
+    assert (len(shows) - 2) * 4 <= len(asks) + 40, "two at the start, then one for four points that came since"
+
+
 def test_the_front_and_the_newest_are_shown() -> None:
     space = study().space
     rng = random.Random(0)
