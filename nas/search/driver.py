@@ -16,14 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.checkpoint import remove_checkpoint, write_checkpoint
 from nas.cost import Cost
 from nas.evaluation import Job, Progress, recipe_key
 from nas.search.halving import Halving
-from nas.search.near_front import NearFront
 from nas.search.pace import LARGEST_SHARE, Pace
 from nas.search.proposals import DataFacts, Proposal, Proposals
 from nas.search.samplers import Sampler, Seen
+from nas.search.weights import Weights
 from nas.space import Judgement
 from nas.store import EpochRecord, EvaluationKey, Ledger, Projection, State, TrialRecord
 from nas.study import Study
@@ -53,7 +52,7 @@ class Driver:
         self, study: Study, ledger: Ledger, facts: DataFacts, folder: Path, projection: Projection | None = None,
         threads: int | None = None, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic,
     ):
-        self.study, self.ledger, self.facts, self.folder = study, ledger, facts, folder
+        self.study, self.ledger, self.facts = study, ledger, facts
         self.projection, self.threads, self._clock = projection, threads, clock
         self.on_trial: Callable[[TrialRecord], None] = lambda trial: None
         self.on_epoch: Callable[[TrialRecord, EpochRecord], None] = lambda trial, epoch: None
@@ -88,7 +87,8 @@ class Driver:
         for number, curve in self.curves.items():
             for epoch in curve:
                 self._note_level(number, epoch)
-        self.near = NearFront(study.objectives, [t for t in self.trials.values() if t.state is State.COMPLETE])
+        complete = [trial for trial in ended if trial.state is State.COMPLETE]
+        self.weights = Weights(study, ledger, folder, complete)
         self._level = self._fidelity()
         self.sampler = Sampler(study.search.sampler, study.space, study.objectives, study.seed)
         self.sampler.show(self._all_seen())
@@ -209,7 +209,7 @@ class Driver:
 
     def front(self) -> list[TrialRecord]:
         """The COMPLETE trials that no other one dominates."""
-        return self.near.front()
+        return self.weights.near.front()
 
     # --- starting
 
@@ -298,11 +298,9 @@ class Driver:
         self.pace.saw(self.trials[number].macs, epoch.seconds)
 
     def _end(self, number: int, state: State, reason: str, epoch: EpochRecord | None, progress: Progress) -> None:
-        checkpoint = sha256 = None
-        if state is State.COMPLETE and progress.weights is not None and self._keeps(number, progress):
-            path = self.folder / "checkpoints" / f"{number}.safetensors"
-            sha256 = write_checkpoint(path, progress.weights)
-            checkpoint = f"{self.folder.name}/checkpoints/{number}.safetensors"
+        checkpoint, sha256 = None, None
+        if state is State.COMPLETE:
+            checkpoint, sha256 = self.weights.write(self.trials[number], progress)
         seconds = self._uncharged()
 
         def write() -> TrialRecord:
@@ -330,7 +328,8 @@ class Driver:
             self.stop()
         self.tally.reused += self.trials[number].reused
         if state is State.COMPLETE:
-            self._admit(self.trials[number])
+            for dropped in self.weights.admit(self.trials[number]):
+                self._keep(dropped)
         if state is State.OUT_OF_MEMORY:
             self._memory_bound = min(self._memory_bound, self.trials[number].activations)
         level = self._fidelity()
@@ -384,25 +383,6 @@ class Driver:
         values = self._values(number)
         if values is not None or self.trials[number].state.finished:
             self.sampler.tell(number, values)
-
-    # --- weights
-
-    def _keeps(self, number: int, progress: Progress) -> bool:
-        """Whether the weights of a trial that has just ended are kept."""
-        if self.study.search.keep != "front":
-            return self.study.search.keep == "all"
-        return self.near.takes(dataclasses.replace(
-            self.trials[number], accuracy=progress.accuracy, latency_ms=progress.latency_ms, state=State.COMPLETE))
-
-    def _admit(self, trial: TrialRecord) -> None:
-        """Take in a finished trial, and drop the weights of those pushed off the layers that keep them."""
-        for out in self.near.admit(trial):
-            if self.study.search.keep == "all" or not out.checkpoint or out.reused:
-                continue
-            if not self.ledger.shared(self.study.name, out.number):
-                self.ledger.clear_checkpoint(self.study.name, out.number)
-                self._keep(dataclasses.replace(self.trials[out.number], checkpoint=None, checkpoint_sha256=None))
-                remove_checkpoint(self.folder.parent / out.checkpoint)
 
     # --- time and projection
 

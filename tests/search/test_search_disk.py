@@ -78,7 +78,7 @@ def test_a_disk_without_room_for_weights(world: World, monkeypatch: pytest.Monke
     def full(path: Path, weights: bytes) -> str:
         raise DiskFull(f"{path}: {os.strerror(errno.ENOSPC)}; make room, then run the same command again")
 
-    monkeypatch.setattr("nas.search.driver.write_checkpoint", full)
+    monkeypatch.setattr("nas.search.weights.write_checkpoint", full)
     fake = dataclasses.replace(world.fake, weights=1)
     with pytest.raises(DiskFull):
         world.search(study(trials=4), fake)
