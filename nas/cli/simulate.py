@@ -42,7 +42,7 @@ def simulate(
     from nas.studies import HOME, open_study
 
     out = console(json)
-    if Path(table).is_file():
+    if Path(table).is_file() or table.endswith(".csv") or "/" in table:
         found: Table = read_table(Path(table), _list(axes))
     else:
         found = table_of(open_study(table, storage))

@@ -104,6 +104,8 @@ def test_train_one_network(home):
     (("status", "nobody"), "no study nobody"),
     (("export", "tiny", "--best", "--knee"), "exclude each other"),
     (("train", "tiny.yaml"), "several networks"),
+    (("simulate", "nowhere.csv"), "nowhere.csv: cannot be read as CSV: No such file or directory"),
+    (("simulate", "nobody"), "no study nobody"),
     (("fly",), "fly"),
 ])
 def test_mistakes_are_one_line_and_exit_code_2(home, words, said):
