@@ -68,7 +68,7 @@ def keep(place: Place, state: dict[str, Any], so_far: Sequence[Progress]) -> Non
         if place.ours:
             _make_room(Path(folder))
     except (OSError, ImportError, ValueError, SafetensorError) as error:
-        log.warning("a training is not kept on the way in %s: %s", place.folder, error)
+        log.warning("a training is not kept on the way in %s: %s", place.folder, str(error))
 
 
 def find(place: Place) -> tuple[dict[str, Any], list[Progress]] | None:
@@ -79,7 +79,7 @@ def find(place: Place) -> tuple[dict[str, Any], list[Progress]] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ImportError, ValueError) as error:
-        log.warning("what is kept in %s cannot be read: %s", place.folder, error)
+        log.warning("what is kept in %s cannot be read: %s", place.folder, str(error))
         return None
     try:
         state: dict[str, Any] = {part: {} for part in _PARTS}
@@ -90,7 +90,7 @@ def find(place: Place) -> tuple[dict[str, Any], list[Progress]] | None:
         state |= {"epoch": int(metadata["epoch"]), "seed": int(metadata["seed"])}
         return state, [Progress(**values) for values in json.loads(metadata["so_far"])]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        log.warning("%s/%s is damaged and left out: %s", place.folder, place.name, error)
+        log.warning("%s/%s is damaged and left out: %s", place.folder, place.name, str(error))
         forget(place)
         return None
 

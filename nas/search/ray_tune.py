@@ -195,7 +195,7 @@ class _Scheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         error = trial.get_pickled_error()
         self.searcher.error = " ".join(str(error).split())[:300] if error is not None else "Ray does not say why"
-        log.error("the worker of trial %s died: %s", self.searcher.numbers.get(trial.trial_id), error)
+        log.error("the worker of trial %s died: %s", self.searcher.numbers.get(trial.trial_id), str(error))
 
 
 class _DropWeights(tune.Callback):

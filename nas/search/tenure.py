@@ -47,7 +47,7 @@ class Tenure:
                         self.end()
                         return
             except NasError as error:       # the driver's own writes will say so
-                log.warning("the lease of study %s could not be renewed: %s", self.study, error)
+                log.warning("the lease of study %s could not be renewed: %s", self.study, str(error))
 
 
 @contextmanager

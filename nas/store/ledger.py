@@ -112,7 +112,7 @@ class Ledger:
             try:
                 return transaction()
             except ConnectionLost as error:
-                log.warning("%s; tried again in %g s", error, wait)
+                log.warning("%s; tried again in %g s", str(error), wait)     # a record is kept: not with its frames
                 time.sleep(wait)
         return transaction()
 
