@@ -5,6 +5,8 @@ const PAGE = 25;
 const COLUMNS = [
   { name: "trial", column: "number", show: (v) => v },
   { name: "accuracy", column: "accuracy", show: (v) => fixed(v) },
+  { name: "± over seeds", column: "spread", show: (v) => (v === null ? "" : fixed(v)), repeated: true },
+  { name: "seeds", column: "seeds", show: (v) => v ?? "", repeated: true },
   { name: "MACs", column: "macs", show: humanCount },
   { name: "params", column: "params", show: humanCount },
   { name: "activations", column: "activations", show: humanCount, objective: true },
@@ -18,7 +20,8 @@ const COLUMNS = [
 
 function columnsFor(all) {
   const wanted = new Set(data.objectives.map((objective) => objective.column));
-  return COLUMNS.filter((c) => (all || !c.all) && (!c.objective || wanted.has(c.column)) && data.trials[c.column]);
+  const repeated = (data.trials.seeds ?? []).some((count) => count > 1);
+  return COLUMNS.filter((c) => (all || !c.all) && (!c.repeated || repeated) && (!c.objective || wanted.has(c.column)) && data.trials[c.column]);
 }
 
 function stateCell(state) {
@@ -128,13 +131,12 @@ function reasonTable(title, rows) {
 }
 
 function failureTables() {
-  const refused = Object.entries(data.infeasible);
-  const lines = refused.map(([name, count]) => make("tr", {}, make("td", {}, count.toLocaleString("en")),
-                                                    make("td", { class: "words line" }, name)));
+  const lines = data.infeasible.map((one) => make("tr", {}, make("td", {}, one.count.toLocaleString("en")),
+    make("td", { class: "words line" }, one.name), make("td", { class: "words" }, one.extent)));
   const parts = [...reasonTable("Failed", data.failures), ...reasonTable("Stopped early", data.prunings)];
   if (lines.length) {
     parts.push(make("h3", {}, "Infeasible points, by the constraint they broke"),
-               table([{ name: "points" }, { name: "constraint", words: true }], lines));
+               table([{ name: "points" }, { name: "constraint", words: true }, { name: "by how much", words: true }], lines));
   }
   byId("failure-tables").replaceChildren(
     ...(parts.length ? parts : [make("p", { class: "hint" }, "Nothing failed, nothing was stopped, nothing was refused.")]));

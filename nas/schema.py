@@ -17,6 +17,7 @@ def study_schema() -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/$defs/{model}")
         definitions |= schema.pop("$defs", {})
         sections[key] = schema
+    sections["search"]["properties"]["quota"] = {"type": ["integer", "string", "null"], "description": "e.g. 20GB"}
     sections["budget"]["properties"]["time"] = {"type": ["number", "string", "null"], "description": "e.g. 30m, 12h"}
     stopping = sections["search"]["properties"]["early_stopping"]
     kinds = definitions["EarlyStopping"]["properties"]["kind"]["enum"]

@@ -72,8 +72,12 @@ class Search(Section):
     sampler: Literal["random", "tpe", "nsga2", "nsga3", "gp", "cmaes", "qmc", "grid"] = Field(
         "tpe", description="who proposes points")
     early_stopping: EarlyStopping = EarlyStopping()
+    repeats: int = Field(1, ge=1, le=100, description=(
+        "seeds that each network trained to the end is trained with; its accuracy is their mean"))
     keep: Literal["front", "all", "none"] = Field("front", description=(
         "whose weights are kept: those on or near the front, all, none"))
+    quota: int | None = Field(None, ge=0, description=(
+        "size of the weights kept, e.g. 20GB (bytes); those that are worth least give way"))
     artifacts: str | None = Field(None, description=(
         "folder or fsspec URL that all workers reach, for trainings on the way; default: each machine's cache"))
     executor: Literal["ray", "local"] = Field("ray", description="local: in this process, without Ray")

@@ -173,7 +173,8 @@ def yaml_text(values: Mapping[str, Any]) -> str:
 def _row(trial: TrialRecord) -> dict[str, Any]:
     return {
         "number": trial.number, "state": str(trial.state), "reason": trial.reason, "reused": trial.reused,
-        "accuracy": trial.accuracy, "loss": trial.loss, "macs": trial.macs, "params": trial.params,
+        "accuracy": trial.accuracy, "spread": trial.spread, "seeds": trial.seeds, "loss": trial.loss,
+        "macs": trial.macs, "params": trial.params,
         "activations": trial.activations, "latency_ms": trial.latency_ms, "epochs": trial.epochs,
         "seconds": trial.seconds, "created": trial.created, "finished": trial.finished,
         "architecture_id": trial.architecture_id, "architecture": trial.line, "device": trial.device,

@@ -24,7 +24,7 @@ from nas.front import Objective
 from nas.language import closest, read_space
 from nas.settings import Budget, Data, Recipe, Search
 from nas.space import SearchSpace
-from nas.units import parse_duration
+from nas.units import parse_duration, parse_size
 from nas.yamlfile import Document, parse, read
 
 DIRECTIONS = {"accuracy": "max", **dict.fromkeys(COSTS, "min"), "latency_ms": "min"}
@@ -34,6 +34,8 @@ _KEYS = {"name", "about", "space", "objectives", "seed", *_SPACE_KEYS, *SECTIONS
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FIXED = ("network", "rules", "limits", "objectives", "data", "recipe", "seed")   # must not change within a study
 DEFAULT_TRIALS = 28
+_WRITTEN: Mapping[tuple[str, str], tuple[Callable[[object], float], str]] = {       # with units, by people
+    ("budget", "time"): (parse_duration, "write e.g. 30m"), ("search", "quota"): (parse_size, "write e.g. 20GB")}
 
 
 @dataclass(frozen=True)
@@ -182,11 +184,12 @@ def _section(model: type[BaseModel], document: Document, key: str, problems: lis
         problems.append(document.problem((key,), "must be a mapping", f"write keys under {key}:", raw))
         return model()
     raw = dict(raw)
-    if key == "budget" and raw.get("time") is not None:
-        try:
-            raw["time"] = parse_duration(raw["time"])
-        except ValueError as error:
-            problems.append(document.problem((key, "time"), str(error), "write e.g. 30m", raw.pop("time")))
+    for (section, name), (parsed, remedy) in _WRITTEN.items():
+        if section == key and raw.get(name) is not None:
+            try:
+                raw[name] = parsed(raw[name])
+            except ValueError as error:
+                problems.append(document.problem((key, name), str(error), remedy, raw.pop(name)))
     if key == "search" and isinstance(raw.get("early_stopping"), str):
         raw["early_stopping"] = {"kind": raw["early_stopping"]}
     try:

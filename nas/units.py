@@ -41,6 +41,14 @@ def parse_duration(value: object) -> float:
     return float(seconds)
 
 
+def parse_size(value: object) -> int:
+    """Bytes from 20GB, 500MB, 1.5T or a plain number of bytes. Raises ValueError with the rule."""
+    try:
+        return parse_count(re.sub(r"(?<=[kKMGT])B$", "", value.strip()) if isinstance(value, str) else value)
+    except ValueError:
+        raise ValueError("must be a size such as 500MB or 20GB") from None
+
+
 def parse_number(value: object) -> float | int:
     """A number, or a fraction such as 1/16. Raises ValueError with the rule."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):

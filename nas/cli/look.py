@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -79,7 +80,8 @@ def _standing(stored: StoredStudy) -> dict[str, Any]:
     return {
         "name": stored.name, "running": stored.running, "states": states,
         "front_size": len(stored.front()), "best_accuracy": best,
-        "reused": int(trials["reused"].fillna(False).astype(bool).sum()), "infeasible": stored.results.infeasible,
+        "reused": int(trials["reused"].fillna(False).astype(bool).sum()),
+        "infeasible": {name: asdict(found) for name, found in stored.results.infeasible.items()},
         "seconds": stored.results.seconds_spent, "time": human_seconds(stored.results.seconds_spent),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,9 @@ def run(
     address: Annotated[str | None, typer.Option(metavar="RAY_ADDRESS", help="Of a running Ray cluster.")] = None,
     artifacts: Annotated[str | None, typer.Option(metavar="FOLDER|URL", help=(
         "Where trainings are kept on the way: what all workers reach."))] = None,
+    keep: Annotated[str | None, typer.Option(metavar="front|all|none", help="Whose weights are kept.")] = None,
+    quota: Annotated[str | None, typer.Option(metavar="SIZE", help="Of the weights kept, e.g. 20GB.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Seeds of a full training; accuracies are means.")] = None,
     sampler: Annotated[str | None, typer.Option(help="random, tpe, nsga2, nsga3, gp, cmaes, qmc, grid.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of sampling and training.")] = None,
     fork: Annotated[bool, typer.Option("--fork", help="Changed settings: go on under a new name.")] = False,
@@ -53,7 +57,8 @@ def run(
         "search.gpus_per_trial": gpus_per_trial, "search.executor": executor.value if executor else None,
         "search.address": address,
         "search.artifacts": str(Path(artifacts).absolute()) if artifacts and "://" not in artifacts else artifacts,
-        "search.sampler": sampler, "seed": seed, "name": name,
+        "search.sampler": sampler, "search.keep": keep, "search.quota": quota, "search.repeats": repeats, "seed": seed,
+        "name": name,
     }, set_))
     again = " ".join(["nas", *sys.argv[1:]]) if sys.argv[0].endswith("nas") else f"nas run {path}"
     return _searched(study, storage, json, again, fork=fork)
@@ -66,6 +71,7 @@ def train(
     storage: Storage = None,
     name: Annotated[str | None, typer.Option(help="Of the study that keeps it; default: train-NAME.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of initialisation and training.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Seeds to train it with, this one first.")] = None,
     set_: Set = None,
     json: Json = False,
 ) -> int:
@@ -84,7 +90,7 @@ def train(
     study = load_study(path, overrides({
         "data.source": data, "recipe.schedule": schedule, "recipe.epochs": epochs, "seed": seed,
         "name": name or f"train-{title}", "budget": {"trials": 1}, "search.executor": "local",
-        "search.sampler": "random", "search.early_stopping": "none",
+        "search.sampler": "random", "search.early_stopping": "none", "search.repeats": repeats,
     }, set_))
     if study.space.axes:
         names = ", ".join(axis.name for axis in study.space.axes[:4])
@@ -126,11 +132,13 @@ def _all_failed(outcome: Outcome) -> bool:
 def _summary(outcome: Outcome) -> dict[str, object]:
     stored = outcome.stored
     states = {str(state): int(count) for state, count in stored.trials()["state"].value_counts().items()}
-    front = stored.front()[["number", "accuracy", "macs", "params", "activations", "architecture"]]
+    front = stored.front()[["number", "accuracy", "spread", "seeds", "macs", "params", "activations", "architecture"]]
     return {
         "study": stored.name, "new_trials": outcome.new_trials, "states": states, "interrupted": outcome.interrupted,
         "broken_off": outcome.broken_off, "time_up": _time_up(outcome),
-        "waiting": outcome.waiting, "infeasible": stored.results.infeasible, "front": front.to_dict("records"),
+        "waiting": outcome.waiting,
+        "infeasible": {name: asdict(found) for name, found in stored.results.infeasible.items()},
+        "front": front.to_dict("records"),
         "report": str(stored.folder / "report.html"), "study_file": str(stored.folder / "study.yaml"),
         "database": _without_password(stored.storage),
     }

@@ -85,6 +85,8 @@ class LiveView:
 def trial_line(trial: TrialRecord) -> str:
     """A trial in one line."""
     accuracy = f"{trial.accuracy:.4f}" if trial.accuracy is not None else "-"
+    if trial.spread is not None:
+        accuracy += f" ±{trial.spread:.4f} over {trial.seeds} seeds"
     reused = " reused" if trial.reused else ""
     ending = f"  ({trial.reason})" if trial.reason and trial.state is not State.PRUNED else ""
     return (f"trial {trial.number} {trial.state.lower()}{reused} at epoch {trial.epochs}: accuracy {accuracy}, "
@@ -98,13 +100,14 @@ def counts_line(driver: Driver) -> str:
     done = sum(trial.state.finished for trial in list(driver.trials.values()))
     failed = states[State.FAILED] + states[State.OUT_OF_MEMORY]
     parts = [f"{done} done", f"{states[State.PRUNED]} pruned", f"{failed} failed",
-             f"{sum(driver.tally.infeasible.values())} infeasible", f"{driver.tally.reused} reused"]
+             f"{sum(found.count for found in driver.tally.infeasible.values())} infeasible",
+             f"{driver.tally.reused} reused"]
     return ", ".join(parts)
 
 
 def time_left(driver: Driver, elapsed: float) -> str:
     """What is left of the budget, or what the trials left will take at the pace so far."""
-    budget, left = driver.study.budget, driver.seconds_left()
+    budget, left = driver.study.budget, driver.allowance.seconds_left
     estimates = [left] if left != float("inf") else []
     untried = 0 if budget.trials is None else max(0, budget.trials - _done(driver))
     if budget.trials is not None and untried == 0 and not estimates:

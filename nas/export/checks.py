@@ -41,8 +41,8 @@ def check(folder: Path, record: TrialRecord, validation: Split) -> dict[str, Any
     accuracy, loss = accuracy_and_loss(network, validation, mean, std, device)
     same = _agreement(record, accuracy, loss, len(validation.labels))
     return {
-        "accuracy": {"database": record.accuracy, "exported": accuracy, "exact": same},
-        "loss": {"database": record.loss, "exported": loss},
+        "accuracy": {"database": record.trainings[0].accuracy, "exported": accuracy, "exact": same},
+        "loss": {"database": record.trainings[0].loss, "exported": loss},
         "costs": {**costs, "exact": True},
         "model_py": {"same_logits": True, "images": len(images)},
         "device": device, "threads": torch.get_num_threads(), "torch": torch.__version__,
@@ -87,7 +87,7 @@ def _same_logits(folder: Path, network: nn.Module, images: Tensor) -> None:
 
 def _agreement(record: TrialRecord, accuracy: float, loss: float, images: int) -> bool:
     """Whether the accuracy is equal to the last bit. Raises `NasError` where it is not even near."""
-    said, said_loss = record.accuracy, record.loss
+    said, said_loss = record.trainings[0].accuracy, record.trainings[0].loss
     assert said is not None, "a COMPLETE trial has an accuracy"
     allowed = max(1, images // NEAR_IMAGES)
     apart = round(abs(accuracy - said) * images)

@@ -90,20 +90,21 @@ def _architecture(stored: StoredStudy, record: TrialRecord) -> str:
 
 def _facts(stored: StoredStudy, record: TrialRecord, dataset: Dataset, weights: bytes) -> Manifest:
     key, info, recipe = record.evaluation_key, dataset.info, stored.study.recipe.model_dump()
-    assert record.accuracy is not None, "a COMPLETE trial has an accuracy"
+    first = record.trainings[0]     # whose weights they are
+    assert first.accuracy is not None, "a COMPLETE trial has an accuracy"
     return Manifest(
         network=manifest.Network(id=record.architecture_id, line=record.line),
         input=manifest.Input(channels=info.channels, resolution=info.resolution),
         classes=info.classes,
         normalisation=manifest.Normalisation(mean=dataset.mean, std=tuple(max(s, _LEAST_STD) for s in dataset.std)),
-        validation=manifest.Validation(accuracy=record.accuracy, loss=record.loss, images=info.n_validation),
+        validation=manifest.Validation(accuracy=first.accuracy, loss=first.loss, images=info.n_validation),
         costs=manifest.Costs(params=record.params, macs=record.macs, activations=record.activations,
                              latency_ms=record.latency_ms),
         data=manifest.Data(name=info.name, source=stored.study.data.source, checksum=dataset.checksum,
                            train_images=info.n_train),
         training=manifest.Training(
             study=stored.name, trial=record.number, trained_by=record.trained_by, recipe=recipe, seed=key.seed,
-            epochs=record.epochs, seconds=record.seconds, device=record.device, torch=torch.__version__,
+            epochs=record.epochs, seconds=first.seconds, device=record.device, torch=torch.__version__,
             nas=nas.__version__),
         weights_sha256=hashlib.sha256(weights).hexdigest(),
     )

@@ -53,7 +53,8 @@ def payload(results: Results) -> dict[str, Any]:
         "axes": list(results.axes),
         "tiles": _tiles(results, chosen),
         "states": {state: int((results.trials["state"] == state).sum()) for state in STATES},
-        "infeasible": dict(sorted(results.infeasible.items(), key=lambda item: -item[1])),
+        "infeasible": [{"name": name, "count": found.count, "extent": found.extent} for name, found in
+                       sorted(results.infeasible.items(), key=lambda item: -item[1].count)],
         "trials": _columns(results.trials, [*dict.fromkeys([*COLUMNS, *results.axes])]),
         "epochs": _columns(results.epochs, list(EPOCH_COLUMNS)),
         "front": chosen["number"].astype(int).tolist(),
@@ -78,7 +79,7 @@ def _tiles(results: Results, chosen: pd.DataFrame) -> list[dict[str, Any]]:
     span = chosen[results.cost].dropna()
     spread = f"{span.max() / span.min():.1f} × in {COSTS[results.cost]}" if len(span) > 1 and span.min() > 0 else ""
     tiles.append({"label": "networks on the front", "value": str(len(chosen)), "below": spread})
-    refused = sum(results.infeasible.values())
+    refused = sum(found.count for found in results.infeasible.values())
     tiles.append({"label": "trials", "value": f"{len(results.trials):,}",
                   "below": f"{int((results.trials['reused'] == True).sum()):,} reused"})     # noqa: E712
     tiles.append({"label": "infeasible points", "value": f"{refused:,}", "below": "refused before training"})

@@ -11,11 +11,12 @@ import pandas as pd
 from nas.architecture import Architecture
 from nas.front import Objective, knee, non_dominated
 from nas.plan import Shape
+from nas.store import Refusals
 
 STATES = ("COMPLETE", "PRUNED", "FAILED", "OUT_OF_MEMORY", "RUNNING", "WAITING")
 COLUMNS = (
-    "number", "state", "reason", "reused", "accuracy", "loss", "macs", "params", "activations", "latency_ms", "epochs",
-    "seconds", "created", "finished", "architecture_id", "architecture", "device", "checkpoint",
+    "number", "state", "reason", "reused", "accuracy", "spread", "seeds", "loss", "macs", "params", "activations",
+    "latency_ms", "epochs", "seconds", "created", "finished", "architecture_id", "architecture", "device", "checkpoint",
 )
 EPOCH_COLUMNS = ("number", "epoch", "train_loss", "loss", "accuracy", "seconds")
 COSTS = {"macs": "MACs", "params": "parameters", "activations": "activations", "latency_ms": "latency (ms)"}
@@ -27,8 +28,9 @@ class Results:
 
     trials: one row a trial with COLUMNS (accuracy in [0, 1], costs of one image, `created` and `finished` times) and
     one column for each of `axes`, None or NaN where the axis is not active. epochs: one row an epoch of a trial with
-    EPOCH_COLUMNS. architectures: by trial number. infeasible: points refused by each constraint. Columns that lack
-    are read as empty.
+    EPOCH_COLUMNS. accuracy is the mean over `seeds` trainings, spread their standard
+    deviation. architectures: by trial number. infeasible: points refused by each constraint. Columns that lack are
+    read as empty.
     """
 
     study: str
@@ -41,7 +43,7 @@ class Results:
     architectures: dict[int, Architecture]
     shape: Shape
     classes: tuple[str, ...]
-    infeasible: dict[str, int] = field(default_factory=dict)
+    infeasible: dict[str, Refusals] = field(default_factory=dict)
     seconds_spent: float = 0.0
     data: str = ""                          # one line
     machine: str = ""                       # one line
@@ -49,7 +51,7 @@ class Results:
     def __post_init__(self) -> None:
         trials = self.trials.reindex(columns=list(dict.fromkeys([*COLUMNS, *self.trials.columns, *self.axes])))
         epochs = self.epochs.reindex(columns=list(EPOCH_COLUMNS))
-        numbers = ["accuracy", "loss", *COSTS, "epochs", "seconds"]
+        numbers = ["accuracy", "spread", "seeds", "loss", *COSTS, "epochs", "seconds"]
         trials[numbers] = trials[numbers].apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan)
         epochs = epochs.apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan)
         object.__setattr__(self, "trials", trials.reset_index(drop=True))

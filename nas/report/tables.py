@@ -20,7 +20,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def front_csv(results: Results) -> str:
     """The front, one row a network, from the cheapest up. Numbers unrounded; empty where there is no value."""
-    first = ["number", "accuracy", "loss", *COSTS, "epochs", "seconds", "reused"]
+    first = ["number", "accuracy", "spread", "seeds", "loss", *COSTS, "epochs", "seconds", "reused"]
     last = ["architecture", "architecture_id", "checkpoint", "device", "created", "finished"]
     columns = [*first, *results.axes, *last]
     file = io.StringIO()
@@ -60,7 +60,8 @@ def terminal_front(results: Results, console: Console) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold", ratio=1)
     for row in chosen.to_dict("records"):
-        numbers = [f"{row['number']}", _accuracy(row["accuracy"]), _count(row["macs"]), _count(row["params"])]
+        numbers = [f"{row['number']}", _accuracy(row["accuracy"]) + spread(row["spread"]), _count(row["macs"]),
+                   _count(row["params"])]
         numbers += [_count(row[name]) if name == "activations" else f"{row[name]:.3g}" for name in extra]
         line = "" if missing(row["architecture"]) else one_line(str(row["architecture"]))
         table.add_row(*(Text(number) for number in numbers), Text(line))
@@ -69,6 +70,11 @@ def terminal_front(results: Results, console: Console) -> None:
 
 def _accuracy(value: float) -> str:
     return "" if missing(value) else f"{value:.4f}"
+
+
+def spread(value: float | None) -> str:
+    """A standard deviation over seeds, after a mean; nothing where there is one seed."""
+    return "" if value is None or missing(value) else f" ±{value:.4f}"
 
 
 def _count(value: float) -> str:

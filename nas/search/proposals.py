@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ from nas.search.halving import SCREENED
 from nas.search.samplers import STRATIFIED, Sampler, Seen, derived
 from nas.settings import Data
 from nas.space import Judgement, Point
+from nas.store import Refusals
 from nas.study import Study
 
 _ASKS = 24              # of the sampler for one trial, before random draws take over
@@ -54,15 +54,15 @@ class Proposals:
     """Proposes for `study` on data of `facts`.
 
     seen: gives all trials as the sampler sees them. known: ids of the networks tried. too_much: why a network of that
-    cost is not to be tried although no limit forbids it, such as "time"; counted as infeasible by that name.
+    cost is not to be tried although no limit forbids it, such as "time", and by which share; infeasible by that name.
     """
 
     def __init__(self, study: Study, facts: DataFacts, sampler: Sampler, seen: Callable[[], list[Seen]],
-                 known: Iterable[str], too_much: Callable[[Cost], str]):
+                 known: Iterable[str], too_much: Callable[[Cost], dict[str, float]]):
         self.space, self.facts, self.seed = study.space, facts, study.seed
         self.sampler, self._seen, self._too_much = sampler, seen, too_much
         self._known = set(known)
-        self._refused: Counter[str] = Counter()
+        self._refused: dict[str, Refusals] = {}
         self._endless = sampler.name == "grid"      # asked until it has no more
 
     def next(self, number: int) -> Proposal | None:
@@ -76,9 +76,9 @@ class Proposals:
             self._known.add(found.judged.architecture.id)
         return found
 
-    def take_refused(self) -> dict[str, int]:
-        """How many points were infeasible since this was asked last, by the limit or rule that they broke."""
-        refused, self._refused = dict(self._refused), Counter()
+    def take_refused(self) -> dict[str, Refusals]:
+        """The points that were infeasible since this was asked last, by the limit or rule that they broke."""
+        refused, self._refused = self._refused, {}
         return refused
 
     def _from_start(self, number: int) -> Proposal | None:
@@ -134,10 +134,11 @@ class Proposals:
         return self.space.judge(point, self.facts.shape, self.facts.classes)
 
     def _fresh(self, judged: Judgement) -> bool:
-        broken = list(judged.broken)
-        if judged.cost is not None and not broken and (reason := self._too_much(judged.cost)):
-            broken = [reason]
-        self._refused.update(broken)
+        broken = judged.broken
+        if judged.cost is not None and not broken:
+            broken = self._too_much(judged.cost)
+        for name, share in broken.items():
+            self._refused[name] = self._refused.get(name, Refusals()) + Refusals.one(share)
         return not broken and judged.architecture.id not in self._known
 
     @cached_property

@@ -16,8 +16,10 @@ from nas.store.records import (
     EvaluationKey,
     EvaluationRecord,
     IllegalStep,
+    Refusals,
     State,
     StudyRecord,
+    Training,
     TrialRecord,
 )
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EpochRecord", "EvaluationKey", "EvaluationRecord", "IllegalStep", "LeaseHeld",
-    "LeaseLost", "Ledger", "Projection", "State", "StoreError",
-    "StudyRecord", "TrialRecord",
+    "LeaseLost", "Ledger", "Projection", "Refusals", "State", "StoreError",
+    "StudyRecord", "Training", "TrialRecord",
 ]
 
 

@@ -26,6 +26,8 @@ from nas.store.engine import StoreError, engine_options
 
 MARK = "nas:projection"
 """User attribute of a study that is a projection of ours: a token, another one each time it is made anew."""
+SEEDS = "seeds"
+"""User attribute of a trial whose values are means over more than one seed: how many."""
 METRIC_NAMES = "study:metric_names"     # where Study.set_metric_names keeps them
 
 _STUDIES = models.StudyModel.__table__
@@ -41,11 +43,13 @@ _STEPS = models.TrialIntermediateValueModel.__table__
 
 @dataclass(slots=True)
 class Known:
-    """A trial as it stands in Optuna's tables: its row, its state, and the last step of its curve (0: none)."""
+    """A trial as it stands in Optuna's tables: its row, its state, the last step of its curve (0: none), and the
+    seeds that its values are the means over."""
 
     trial_id: int
     state: TrialState
     step: int
+    seeds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Shown:
     values: Sequence[float]
     steps: Mapping[int, float]
     clear_steps: bool
+    seeds: int
 
 
 def create_tables(url: URL, attempts: int = 5) -> None:
@@ -122,7 +127,11 @@ def known_trials(connection: Connection, study_id: int) -> dict[int, Known]:
         select(_TRIALS.c.number, _TRIALS.c.trial_id, _TRIALS.c.state, func.coalesce(steps.c.step, 0))
         .select_from(_TRIALS.outerjoin(steps, steps.c.trial_id == _TRIALS.c.trial_id))
         .where(_TRIALS.c.study_id == study_id))
-    return {number: Known(trial_id, state, step) for number, trial_id, state, step in rows}
+    several = {trial_id: json.loads(value) for trial_id, value in connection.execute(
+        select(_USER.c.trial_id, _USER.c.value_json).join(_TRIALS, _TRIALS.c.trial_id == _USER.c.trial_id)
+        .where(_TRIALS.c.study_id == study_id, _USER.c.key == SEEDS))}
+    return {number: Known(trial_id, state, step, several.get(trial_id, 1))
+            for number, trial_id, state, step in rows}
 
 
 def write_trials(connection: Connection, study_id: int, known: Mapping[int, Known], shown: Sequence[Shown],
@@ -144,7 +153,7 @@ def write_trials(connection: Connection, study_id: int, known: Mapping[int, Know
 
 def _stands(trial_id: int, trial: Shown, before: Known | None) -> Known:
     step = 0 if before is None or trial.clear_steps else before.step
-    return Known(trial_id, trial.state, max([step, *trial.steps]))
+    return Known(trial_id, trial.state, max([step, *trial.steps]), trial.seeds)
 
 
 def _add(connection: Connection, table: Any, **values: Any) -> int:

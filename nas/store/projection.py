@@ -152,7 +152,7 @@ class Projection:
         """Whether what is shown is not the trial as it is; a PRUNED one may have been promoted and stopped again."""
         known = self._known.get(trial.number)
         return (known is None or not known.state.is_finished() or known.state is not self._state(trial)[0]
-                or (trial.state is State.PRUNED and known.step != trial.epochs))
+                or (trial.state is State.PRUNED and known.step != trial.epochs) or known.seeds != trial.seeds)
 
     def _shown(self, trial: TrialRecord, curve: Sequence[EpochRecord] | None, redraw: bool) -> rows.Shown:
         state, reason, values = self._state(trial)
@@ -163,7 +163,7 @@ class Projection:
         anew = redraw or state is TrialState.WAITING or (curve is not None and last < step)
         return rows.Shown(
             number=trial.number, state=state, started=trial.created, finished=trial.finished, params=params,
-            attrs=_attrs(trial, reason), values=values, clear_steps=anew,
+            attrs=_attrs(trial, reason), values=values, clear_steps=anew, seeds=trial.seeds,
             steps={epoch.epoch: epoch.accuracy for epoch in curve or () if anew or epoch.epoch > step})
 
     def _state(self, trial: TrialRecord) -> tuple[TrialState, str, list[float]]:
@@ -193,5 +193,5 @@ def _attrs(trial: TrialRecord, reason: str) -> dict[str, Any]:
         "architecture": trial.line, "architecture_id": trial.architecture_id, "params": trial.params,
         "macs": trial.macs, "activations": trial.activations, "epochs": trial.epochs,
         "seconds": round(trial.seconds, 3), "accuracy": trial.accuracy, "state": str(trial.state), "reason": reason,
-        "reused": trial.reused,
+        "reused": trial.reused, **({rows.SEEDS: trial.seeds, "spread": trial.spread} if trial.seeds > 1 else {}),
     }

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator
+import statistics
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from nas.architecture import Network, network_from_dict
-from nas.store.records import EpochRecord, EvaluationKey, EvaluationRecord, StudyRecord, TrialRecord
-from nas.store.tables import ARCHITECTURE, EPOCH, EVALUATION, INFEASIBLE, STUDY, TRIAL
+from nas.store.records import (
+    EpochRecord,
+    EvaluationKey,
+    EvaluationRecord,
+    Refusals,
+    State,
+    StudyRecord,
+    Training,
+    TrialRecord,
+)
+from nas.store.tables import ARCHITECTURE, EPOCH, EVALUATION, INFEASIBLE, REPEAT, STUDY, TRIAL
 
 _CHUNK = 500    # numbers in one IN: below every database's limit
 
@@ -32,8 +42,14 @@ _EPOCHS = (
     select(_t.number, EPOCH.c.epoch, EPOCH.c.train_loss, EPOCH.c.loss, EPOCH.c.accuracy, EPOCH.c.seconds)
     .join(EPOCH, EPOCH.c.evaluation_id == _t.evaluation_id)
     .where(_mine).order_by(_t.number, EPOCH.c.epoch))
-_some = _t.number.in_(bindparam("of_numbers", expanding=True))
+_REPEATS = (
+    select(REPEAT.c.number, REPEAT.c.seed, _e.state, _e.reason, _e.accuracy, _e.loss, _e.seconds)
+    .join(EVALUATION, _e.id == REPEAT.c.evaluation_id)
+    .where(REPEAT.c.study_id == bindparam("of_study")).order_by(REPEAT.c.number, REPEAT.c.seed))
+_numbers: BindParameter[Any] = bindparam("of_numbers", expanding=True)
+_some = _t.number.in_(_numbers)
 _SOME_TRIALS, _SOME_EPOCHS = _TRIALS.where(_some), _EPOCHS.where(_some)
+_SOME_REPEATS = _REPEATS.where(REPEAT.c.number.in_(_numbers))
 _EVALUATION = (
     select(*_KEY, *_RESULT, _e.state, _e.reason, _e.started, _e.finished)
     .join(STUDY, STUDY.c.id == _e.study_id).where(_e.key == bindparam("of_key")))
@@ -41,7 +57,14 @@ _EVALUATION = (
 
 def trials(connection: Connection, study_id: int, numbers: Collection[int] | None = None) -> list[TrialRecord]:
     """The study's trials in the order of their numbers, or those of `numbers`."""
-    return [_trial(row) for row in _rows(connection, _TRIALS, _SOME_TRIALS, study_id, numbers)]
+    rows = list(_rows(connection, _TRIALS, _SOME_TRIALS, study_id, numbers))
+    complete = [row.number for row in rows if row.state is State.COMPLETE]
+    repeats: dict[int, list[Training]] = {}
+    if complete:
+        wanted = None if numbers is None else complete
+        for number, *training in _rows(connection, _REPEATS, _SOME_REPEATS, study_id, wanted):
+            repeats.setdefault(number, []).append(Training(*training))
+    return [_trial(row, repeats.get(row.number, ())) for row in rows]
 
 
 def epochs(connection: Connection, study_id: int, numbers: Collection[int] | None = None,
@@ -82,10 +105,11 @@ def studies(connection: Connection, name: str | None = None) -> list[StudyRecord
     return [StudyRecord(*row) for row in connection.execute(query)]
 
 
-def infeasible(connection: Connection, study_id: int) -> dict[str, int]:
+def infeasible(connection: Connection, study_id: int) -> dict[str, Refusals]:
     """Points that broke a constraint, by its name."""
-    query = select(INFEASIBLE.c.name, INFEASIBLE.c.count).where(INFEASIBLE.c.study_id == study_id)
-    return {row[0]: row[1] for row in connection.execute(query.order_by(INFEASIBLE.c.name))}
+    table = INFEASIBLE.c
+    query = select(table.name, table.count, table.least, table.most).where(table.study_id == study_id)
+    return {name: Refusals(*found) for name, *found in connection.execute(query.order_by(table.name))}
 
 
 def _rows(connection: Connection, every: Any, some: Any, study_id: int, numbers: Collection[int] | None,
@@ -99,15 +123,29 @@ def _rows(connection: Connection, every: Any, some: Any, study_id: int, numbers:
         yield from connection.execute(some, {"of_study": study_id, "of_numbers": chunk})
 
 
-def _trial(row: Any) -> TrialRecord:
+def _trial(row: Any, repeats: Sequence[Training]) -> TrialRecord:
     key = _key(row)
+    first = Training(key.seed, row.state, row.reason, row.accuracy, row.loss, row.seconds)
+    whole = [first, *(one for one in repeats if one.state is State.COMPLETE)]
     return TrialRecord(
         number=row.number, state=row.state, reason=row.reason, point=row.point, sampler_attrs=row.sampler_attrs,
         network=_network(json.dumps(row.canonical)), architecture_id=key.architecture_id, line=row.line,
-        params=row.params, macs=row.macs, activations=row.activations, accuracy=row.accuracy, loss=row.loss,
-        latency_ms=row.latency_ms, epochs=row.epochs_done, seconds=row.seconds, reused=row.reused,
+        params=row.params, macs=row.macs, activations=row.activations, accuracy=_mean(one.accuracy for one in whole),
+        loss=_mean(one.loss for one in whole), latency_ms=row.latency_ms, epochs=row.epochs_done,
+        seconds=row.seconds + sum(one.seconds for one in repeats), reused=row.reused,
         created=row.created, finished=row.finished, checkpoint=row.checkpoint,
-        checkpoint_sha256=row.checkpoint_sha256, evaluation_key=key, device=row.device, trained_by=row.trained_by)
+        checkpoint_sha256=row.checkpoint_sha256, evaluation_key=key, device=row.device, trained_by=row.trained_by,
+        trainings=(first, *repeats))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """None where one of them is."""
+    known: list[float] = []
+    for value in values:
+        if value is None:
+            return None
+        known.append(value)
+    return statistics.fmean(known)
 
 
 def _key(row: Any) -> EvaluationKey:

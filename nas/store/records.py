@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -113,11 +114,52 @@ class EvaluationRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusals:
+    """Points that broke one constraint: how many, and by which share of what it allows (0.1: a tenth) at least and at
+    most; None where that is not known."""
+
+    count: int = 0
+    least: float | None = None
+    most: float | None = None
+
+    def __add__(self, other: Refusals) -> Refusals:
+        least = [share for share in (self.least, other.least) if share is not None]
+        most = [share for share in (self.most, other.most) if share is not None]
+        return Refusals(self.count + other.count, min(least, default=None), max(most, default=None))
+
+    @property
+    def extent(self) -> str:
+        """By how much, for people: "0.3% to 80.0% outside"; empty where it is not known."""
+        if self.least is None or self.most is None:
+            return ""
+        return f"{self.least:.1%} to {self.most:,.1%} outside"
+
+    @staticmethod
+    def one(share: float) -> Refusals:
+        """One point that broke it by `share`."""
+        return Refusals(1, share, share)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One of the trainings of a trial: its seed, and how it stands. accuracy and loss are those of its last epoch."""
+
+    seed: int
+    state: State
+    reason: str
+    accuracy: float | None
+    loss: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class TrialRecord:
     """One suggestion of a study and what came of it.
 
     reused: the result was there already; seconds, device and checkpoint are then those of the training that gave it,
-    in the study `trained_by`. epochs: how many are done. accuracy in [0, 1] and loss are those of the last one.
+    in the study `trained_by`. epochs: how many are done. accuracy in [0, 1] and loss are those of the last one; where
+    the network was trained with several seeds, the means over them. trainings: one a seed, the one that gave the
+    learning curve and the weights first. seconds are those of all of them.
     """
 
     number: int
@@ -144,6 +186,21 @@ class TrialRecord:
     evaluation_key: EvaluationKey
     device: str
     trained_by: str
+    trainings: tuple[Training, ...]
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation (of the sample) of the accuracy over the seeds; None for fewer than two."""
+        found = [one.accuracy for one in self._whole() if one.accuracy is not None]
+        return statistics.stdev(found) if len(found) > 1 else None
+
+    @property
+    def seeds(self) -> int:
+        """How many trainings its accuracy is the mean over: 1, or more for a COMPLETE trial."""
+        return max(1, len(self._whole()))
+
+    def _whole(self) -> list[Training]:
+        return [one for one in self.trainings if one.state is State.COMPLETE]
 
     @property
     def architecture(self) -> Architecture:

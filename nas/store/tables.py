@@ -146,14 +146,28 @@ class TrialRow(Base):
     finished: Mapped[datetime | None]
 
 
+class RepeatRow(Base):
+    """A further training of a trial, with a seed of its own."""
+
+    __tablename__ = "nas_repeat"
+    __table_args__ = (Index(None, "evaluation_id"),)
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("nas_study.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seed: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("nas_evaluation.id"))
+
+
 class InfeasibleRow(Base):
-    """How many points of a study broke a constraint."""
+    """How many points of a study broke a constraint, and by which share of it at least and at most."""
 
     __tablename__ = "nas_infeasible"
 
     study_id: Mapped[int] = mapped_column(ForeignKey("nas_study.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(255), primary_key=True)
     count: Mapped[int] = mapped_column(BigInteger)
+    least: Mapped[float | None]
+    most: Mapped[float | None]
 
 
 class LeaseRow(Base):
@@ -180,4 +194,4 @@ def _table(row: type[Base]) -> Table:
 
 STUDY, ARCHITECTURE, EVALUATION = _table(StudyRow), _table(ArchitectureRow), _table(EvaluationRow)
 EPOCH, TRIAL, INFEASIBLE = _table(EpochRow), _table(TrialRow), _table(InfeasibleRow)
-LEASE = _table(LeaseRow)
+LEASE, REPEAT = _table(LeaseRow), _table(RepeatRow)

@@ -6,21 +6,18 @@ once, because building one costs more than running it.
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select, update
 
 from nas.architecture import Network
 from nas.cost import Cost
-from nas.store.records import EpochRecord, EvaluationKey, IllegalStep, Point, State
-from nas.store.tables import ARCHITECTURE, EPOCH, EVALUATION, INFEASIBLE, STUDY, TRIAL
+from nas.store import evaluations, inserting, repeats
+from nas.store.evaluations import Held
+from nas.store.records import EpochRecord, EvaluationKey, IllegalStep, Point, Refusals, State
+from nas.store.tables import EPOCH, EVALUATION, INFEASIBLE, STUDY, TRIAL
 
 _ENDS = {
     State.WAITING: {State.FAILED, State.OUT_OF_MEMORY},
@@ -28,53 +25,45 @@ _ENDS = {
 }
 
 _this_trial = (TRIAL.c.study_id == bindparam("of_study"), TRIAL.c.number == bindparam("of_number"))
-_this_epoch = (EPOCH.c.evaluation_id == bindparam("of_evaluation"), EPOCH.c.epoch == bindparam("of_epoch"))
 _this_count = (INFEASIBLE.c.study_id == bindparam("of_study"), INFEASIBLE.c.name == bindparam("of_name"))
-_of_evaluation = EPOCH.c.evaluation_id == bindparam("of_evaluation")
 _STUDY_NAMED = select(STUDY.c.id).where(STUDY.c.name == bindparam("of_name"))
 _POINT = select(TRIAL.c.point).where(*_this_trial)
 _TRAINED = (
     select(TRIAL.c.state, TRIAL.c.evaluation_id, EVALUATION.c.architecture_id, EVALUATION.c.recipe_key,
            EVALUATION.c.data_key, EVALUATION.c.seed, EVALUATION.c.epochs)
     .join(EVALUATION, EVALUATION.c.id == TRIAL.c.evaluation_id).where(*_this_trial))
-_HOLDER = select(EVALUATION.c.id, EVALUATION.c.state, EVALUATION.c.reason).where(
-    EVALUATION.c.key == bindparam("of_key"))
-_ARCHITECTURE = select(ARCHITECTURE.c.id).where(ARCHITECTURE.c.id == bindparam("of_architecture"))
-_HAS_EPOCH = select(EPOCH.c.epoch).where(*_this_epoch)
-_LAST_EPOCH = select(EPOCH.c.epoch, EPOCH.c.accuracy, EPOCH.c.loss).where(_of_evaluation).order_by(
-    EPOCH.c.epoch.desc()).limit(1)
-_SECONDS = select(func.sum(EPOCH.c.seconds)).where(_of_evaluation)
 _SET_TRIAL = update(TRIAL).where(*_this_trial)
-_SET_EVALUATION = update(EVALUATION).where(EVALUATION.c.id == bindparam("of_evaluation"))
-_SET_EPOCH = update(EPOCH).where(*_this_epoch)
-_SET_WEIGHTS = _SET_EVALUATION.where(EVALUATION.c.study_id == bindparam("of_study"))
-_DROP_EVALUATION = delete(EVALUATION).where(EVALUATION.c.id == bindparam("of_evaluation"))
-_DROP_EPOCHS = delete(EPOCH).where(_of_evaluation)
-_COST = select(EVALUATION.c.params, EVALUATION.c.macs, EVALUATION.c.activations).where(
-    EVALUATION.c.id == bindparam("of_evaluation"))
+_SET_WEIGHTS = update(EVALUATION).where(
+    EVALUATION.c.id == bindparam("of_evaluation"), EVALUATION.c.study_id == bindparam("of_study"))
 _USERS = select(func.count()).select_from(TRIAL).where(TRIAL.c.evaluation_id == bindparam("of_evaluation"))
-_ADD_COUNT = update(INFEASIBLE).where(*_this_count).values(count=INFEASIBLE.c.count + bindparam("more"))
-_INSERT = {table: insert(table) for table in (STUDY, ARCHITECTURE, EVALUATION, EPOCH, TRIAL, INFEASIBLE)}
+_least, _most = INFEASIBLE.c.least, INFEASIBLE.c.most
+_ADD_COUNT = update(INFEASIBLE).where(*_this_count).values(
+    count=INFEASIBLE.c.count + bindparam("more"),
+    least=case((_least < bindparam("new_least"), _least), else_=bindparam("new_least")),
+    most=case((_most > bindparam("new_most"), _most), else_=bindparam("new_most")))
 
 
 def add_study(connection: Connection, name: str, spec: Mapping[str, Any]) -> None:
     """A new study; nothing where there is one of that name."""
     if connection.execute(_STUDY_NAMED, {"of_name": name}).first() is None:
-        _insert_once(connection, STUDY, {"name": name, "spec": dict(spec), "created": _now(), "seconds_spent": 0.0})
+        inserting.add_once(connection, STUDY, {
+            "name": name, "spec": dict(spec), "created": inserting.now(), "seconds_spent": 0.0})
 
 
 def start(connection: Connection, study_id: int, number: int, point: Point, sampler_attrs: Mapping[str, Any],
           architecture: Network, cost: Cost, key: EvaluationKey) -> None:
-    """A trial that runs, or one that is finished where its result is there already."""
+    """A trial that runs; finished where its result is there already, waiting where another study trains the same."""
     if _begun(connection, study_id, number, point):
         return
-    holder = _holder(connection, key)
+    holder = evaluations.holder(connection, key)
     if holder is not None and holder.state.stored:
         _add_trial(connection, study_id, number, point, sampler_attrs, holder, reused=True)
         return
-    _add_architecture(connection, key.architecture_id, architecture)
-    training = _Training(_add_evaluation(connection, study_id, cost, key, holder), State.RUNNING, "")
+    evaluations.add_architecture(connection, key.architecture_id, architecture)
+    training = evaluations.add(connection, study_id, cost, key, holder)
     _add_trial(connection, study_id, number, point, sampler_attrs, training, reused=False)
+    if elsewhere := evaluations.in_flight(connection, study_id, key):
+        _await(connection, study_id, number, training.id, elsewhere)
 
 
 def reuse(connection: Connection, study_id: int, number: int, point: Point, sampler_attrs: Mapping[str, Any],
@@ -82,25 +71,33 @@ def reuse(connection: Connection, study_id: int, number: int, point: Point, samp
     """A trial that is finished with the stored result of `key`."""
     if _begun(connection, study_id, number, point):
         return
-    holder = _holder(connection, key)
+    holder = evaluations.holder(connection, key)
     if holder is None or not holder.state.stored:
         raise IllegalStep(f"trial {number} cannot reuse {key}: no such result is stored")
     _add_trial(connection, study_id, number, point, sampler_attrs, holder, reused=True)
 
 
 def restart(connection: Connection, study_id: int, number: int) -> None:
-    """A waiting trial runs again, or takes the result that another study stored meanwhile."""
+    """A waiting trial runs again, or takes the result that another study stored meanwhile, or waits on for it."""
     trial = _trial(connection, study_id, number)
     if trial.state is not State.WAITING:
         return
-    holder = _holder(connection, trial.key)
+    holder = evaluations.holder(connection, trial.key)
     if holder is not None and holder.state.stored:
         _set_trial(connection, study_id, number, evaluation_id=holder.id, state=holder.state, reason=holder.reason,
-                   reused=True, finished=_now())
-        connection.execute(_DROP_EVALUATION, {"of_evaluation": trial.evaluation_id})
+                   reused=True, finished=inserting.now())
+        evaluations.drop(connection, trial.evaluation_id)
         return
-    _set_trial(connection, study_id, number, state=State.RUNNING)
-    _set_evaluation(connection, trial.evaluation_id, state=State.RUNNING, started=_now())
+    if elsewhere := evaluations.in_flight(connection, study_id, trial.key):
+        _await(connection, study_id, number, trial.evaluation_id, elsewhere)
+        return
+    _set_trial(connection, study_id, number, state=State.RUNNING, reason="")
+    evaluations.set_values(connection, trial.evaluation_id, state=State.RUNNING, started=inserting.now())
+
+
+def _await(connection: Connection, study_id: int, number: int, evaluation_id: int, elsewhere: str) -> None:
+    _set_trial(connection, study_id, number, state=State.WAITING, reason=f"study {elsewhere} trains the same network")
+    evaluations.set_values(connection, evaluation_id, state=State.WAITING)
 
 
 def promote(connection: Connection, study_id: int, number: int) -> None:
@@ -110,26 +107,25 @@ def promote(connection: Connection, study_id: int, number: int) -> None:
         return
     if trial.state is not State.PRUNED:
         raise IllegalStep(f"trial {number} is {trial.state} and cannot be promoted")
-    holder = _holder(connection, trial.key)
+    holder = evaluations.holder(connection, trial.key)
     if holder is not None and holder.state.stored:
         new, reused = holder, True
     else:
-        cost = Cost(**connection.execute(_COST, {"of_evaluation": trial.evaluation_id}).one()._asdict())
-        new = _Training(_add_evaluation(connection, study_id, cost, trial.key, holder), State.RUNNING, "")
+        cost = evaluations.cost_of(connection, trial.evaluation_id)
+        new = evaluations.add(connection, study_id, cost, trial.key, holder)
         reused = False
     _set_trial(connection, study_id, number, evaluation_id=new.id, state=new.state, reason=new.reason, reused=reused,
-               finished=_now() if reused else None)
+               finished=inserting.now() if reused else None)
     if connection.execute(_USERS, {"of_evaluation": trial.evaluation_id}).scalar_one() == 0:
-        connection.execute(_DROP_EPOCHS, {"of_evaluation": trial.evaluation_id})
-        connection.execute(_DROP_EVALUATION, {"of_evaluation": trial.evaluation_id})
+        evaluations.drop(connection, trial.evaluation_id)
 
 
 def record_epoch(connection: Connection, study_id: int, number: int, epoch: EpochRecord) -> None:
     """One epoch of a running trial."""
     trial = _trial(connection, study_id, number)
     if trial.state is State.RUNNING:
-        _write_epoch(connection, trial.evaluation_id, epoch)
-    elif not trial.state.finished or not _has_epoch(connection, trial.evaluation_id, epoch.epoch):
+        evaluations.write_epoch(connection, trial.evaluation_id, epoch)
+    elif not trial.state.finished or not evaluations.has_epoch(connection, trial.evaluation_id, epoch.epoch):
         raise IllegalStep(f"trial {number} is {trial.state} and cannot take epoch {epoch.epoch}")
 
 
@@ -142,13 +138,13 @@ def finish(connection: Connection, study_id: int, number: int, state: State, rea
     if state not in _ENDS.get(trial.state, ()):
         raise IllegalStep(f"trial {number} is {trial.state} and cannot become {state}")
     if epoch is not None:
-        _write_epoch(connection, trial.evaluation_id, epoch)
-    now = _now()
+        evaluations.write_epoch(connection, trial.evaluation_id, epoch)
+    now = inserting.now()
     _set_trial(connection, study_id, number, state=state, reason=reason, finished=now)
-    _set_evaluation(connection, trial.evaluation_id, state=state, reason=reason, finished=now, device=device,
-                    latency_ms=_number(latency_ms), checkpoint=checkpoint, checkpoint_sha256=sha256)
+    evaluations.set_values(connection, trial.evaluation_id, state=state, reason=reason, finished=now, device=device,
+                    latency_ms=inserting.number(latency_ms), checkpoint=checkpoint, checkpoint_sha256=sha256)
     if state.stored:
-        _claim(connection, trial.evaluation_id, trial.key)
+        evaluations.claim(connection, trial.evaluation_id, trial.key)
 
 
 def set_checkpoint(connection: Connection, study_id: int, number: int, path: str | None, sha256: str | None) -> None:
@@ -163,17 +159,19 @@ def put_back(connection: Connection, study_id: int, numbers: Collection[int] | N
     mine = TRIAL.c.study_id == study_id
     if numbers is not None:
         mine &= TRIAL.c.number.in_(numbers)
+    else:
+        repeats.drop(connection, study_id, State.RUNNING)
     _wait_again(connection, mine & (TRIAL.c.state == State.RUNNING))
     waiting = select(TRIAL.c.number).where(mine, TRIAL.c.state == State.WAITING)
     return list(connection.execute(waiting).scalars())
 
 
 def retry(connection: Connection, study_id: int) -> list[int]:
-    """The trials that failed or ran out of memory wait to be trained again; their numbers."""
+    """The trials that failed or ran out of memory, with whichever seed, wait to be trained again; their numbers."""
     failed = (TRIAL.c.study_id == study_id) & TRIAL.c.state.in_([State.FAILED, State.OUT_OF_MEMORY])
     numbers = list(connection.execute(select(TRIAL.c.number).where(failed).order_by(TRIAL.c.number)).scalars())
     _wait_again(connection, failed)
-    return numbers
+    return sorted({*numbers, *repeats.drop(connection, study_id, State.FAILED, State.OUT_OF_MEMORY)})
 
 
 def _wait_again(connection: Connection, which: ColumnElement[bool]) -> None:
@@ -185,22 +183,14 @@ def _wait_again(connection: Connection, which: ColumnElement[bool]) -> None:
     connection.execute(update(TRIAL).where(which).values(state=State.WAITING, reason="", finished=None))
 
 
-def add_infeasible(connection: Connection, study_id: int, counts: Mapping[str, int]) -> None:
+def add_infeasible(connection: Connection, study_id: int, refused: Mapping[str, Refusals]) -> None:
     """More points that broke a constraint, by its name."""
-    for name, count in counts.items():
-        row = {"study_id": study_id, "name": name, "count": count}
-        more = {"of_study": study_id, "of_name": name, "more": count}
-        if connection.execute(_ADD_COUNT, more).rowcount == 0 and not _insert_once(connection, INFEASIBLE, row):
+    for name, found in refused.items():
+        row = {"study_id": study_id, "name": name, "count": found.count, "least": found.least, "most": found.most}
+        more = {"of_study": study_id, "of_name": name, "more": found.count, "new_least": found.least,
+                "new_most": found.most}
+        if connection.execute(_ADD_COUNT, more).rowcount == 0 and not inserting.add_once(connection, INFEASIBLE, row):
             connection.execute(_ADD_COUNT, more)
-
-
-@dataclass(frozen=True, slots=True)
-class _Training:
-    """A training, its state and why it ended."""
-
-    id: int
-    state: State
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,102 +218,29 @@ def _trial(connection: Connection, study_id: int, number: int) -> _Trained:
     return _Trained(row.state, row.evaluation_id, key)
 
 
-def _holder(connection: Connection, key: EvaluationKey) -> _Training | None:
-    row = connection.execute(_HOLDER, {"of_key": key.key}).one_or_none()
-    return None if row is None else _Training(row.id, row.state, row.reason)
-
-
-def _add_architecture(connection: Connection, identity: str, architecture: Network) -> None:
-    if connection.execute(_ARCHITECTURE, {"of_architecture": identity}).first() is None:
-        _insert_once(connection, ARCHITECTURE, {
-            "id": identity, "canonical": architecture.canonical().to_dict(), "line": architecture.line()})
-
-
-def _add_evaluation(connection: Connection, study_id: int, cost: Cost, key: EvaluationKey,
-                    holder: _Training | None) -> int:
-    """A training that runs. It holds its key, unless another that runs or waits does."""
-    if holder is not None and holder.state.finished:
-        _set_evaluation(connection, holder.id, key=None)
-    row: dict[str, Any] = {
-        "key": key.key, "architecture_id": key.architecture_id, "recipe_key": key.recipe_key,
-        "data_key": key.data_key, "seed": key.seed, "epochs": key.epochs, "study_id": study_id,
-        "state": State.RUNNING, "reason": "", "epochs_done": 0, "seconds": 0.0, "device": "", "started": _now(),
-        "params": cost.params, "macs": cost.macs, "activations": cost.activations}
-    if holder is None or holder.state.finished:
-        inserted = _insert_once(connection, EVALUATION, row)
-        if inserted:
-            return int(inserted[0])
-    return int(_insert(connection, EVALUATION, {**row, "key": None})[0])
-
-
 def _add_trial(connection: Connection, study_id: int, number: int, point: Point, sampler_attrs: Mapping[str, Any],
-               training: _Training, reused: bool) -> None:
-    now = _now()
-    connection.execute(_INSERT[TRIAL], {
+               training: Held, reused: bool) -> None:
+    now = inserting.now()
+    inserting.add(connection, TRIAL, {
         "study_id": study_id, "number": number, "point": dict(point), "sampler_attrs": dict(sampler_attrs),
         "evaluation_id": training.id, "state": training.state, "reason": training.reason, "reused": reused,
         "created": now, "finished": now if training.state.finished else None})
-
-
-def _write_epoch(connection: Connection, evaluation_id: int, epoch: EpochRecord) -> None:
-    values = {"train_loss": _number(epoch.train_loss), "loss": _number(epoch.loss),
-              "accuracy": _number(epoch.accuracy), "seconds": float(epoch.seconds)}
-    row = {"of_evaluation": evaluation_id, "of_epoch": epoch.epoch}
-    if connection.execute(_SET_EPOCH, {**row, **values}).rowcount == 0:
-        connection.execute(_INSERT[EPOCH], {"evaluation_id": evaluation_id, "epoch": epoch.epoch, **values})
-    whose = {"of_evaluation": evaluation_id}
-    done, accuracy, loss = connection.execute(_LAST_EPOCH, whose).one()
-    seconds = connection.execute(_SECONDS, whose).scalar_one()
-    _set_evaluation(connection, evaluation_id, epochs_done=done, accuracy=accuracy, loss=loss, seconds=seconds)
-
-
-def _has_epoch(connection: Connection, evaluation_id: int, epoch: int) -> bool:
-    return connection.execute(_HAS_EPOCH, {"of_evaluation": evaluation_id, "of_epoch": epoch}).first() is not None
-
-
-def _claim(connection: Connection, evaluation_id: int, key: EvaluationKey) -> None:
-    """A result that stands holds its key, unless another one got there first."""
-    holder = _holder(connection, key)
-    if holder is not None and (holder.id == evaluation_id or holder.state.stored):
-        return
-    if holder is not None:
-        _set_evaluation(connection, holder.id, key=None)
-    # Another study may do the same in this moment: one of the two then holds it.
-    with contextlib.suppress(IntegrityError), _raced(connection):
-        _set_evaluation(connection, evaluation_id, key=key.key)
 
 
 def _set_trial(connection: Connection, study_id: int, number: int, **values: Any) -> None:
     connection.execute(_SET_TRIAL, {"of_study": study_id, "of_number": number, **values})
 
 
-def _set_evaluation(connection: Connection, evaluation_id: int, **values: Any) -> None:
-    connection.execute(_SET_EVALUATION, {"of_evaluation": evaluation_id, **values})
+def start_repeat(connection: Connection, study_id: int, number: int, seed: int) -> None:
+    """A COMPLETE trial is trained with another seed, or has the result of that where it is there already."""
+    trial = _trial(connection, study_id, number)
+    if trial.state is not State.COMPLETE:
+        raise IllegalStep(f"trial {number} is {trial.state} and cannot be trained with another seed")
+    repeats.start(connection, study_id, number, seed, trial.evaluation_id, trial.key)
 
 
-def _insert(connection: Connection, table: Table, row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The primary key of the new row."""
-    inserted = connection.execute(_INSERT[table], row).inserted_primary_key
-    assert inserted is not None
-    return tuple(inserted)
-
-
-def _insert_once(connection: Connection, table: Table, row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The primary key of the new row; empty where another process has just inserted its like."""
-    with contextlib.suppress(IntegrityError), _raced(connection):
-        return _insert(connection, table, row)
-    return ()
-
-
-def _raced(connection: Connection) -> AbstractContextManager[Any]:
-    """A savepoint where other processes write at the same time; on SQLite a writer is alone."""
-    return contextlib.nullcontext() if connection.dialect.name == "sqlite" else connection.begin_nested()
-
-
-def _number(value: float | None) -> float | None:
-    """None for what is not a number: databases differ in what they make of it."""
-    return None if value is None or math.isnan(value) else float(value)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+def finish_repeat(connection: Connection, study_id: int, number: int, seed: int, state: State, reason: str,
+                  curve: Sequence[EpochRecord], device: str) -> None:
+    """The training of a trial with another seed comes to its end, with all its epochs."""
+    trial = _trial(connection, study_id, number)
+    repeats.finish(connection, study_id, number, seed, trial.key, state, reason, curve, device)

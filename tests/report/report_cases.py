@@ -12,6 +12,7 @@ from nas.cost import cost
 from nas.front import Objective
 from nas.plan import plan
 from nas.report import COLUMNS, EPOCH_COLUMNS, Results
+from nas.store import Refusals
 
 BOTH = [Objective("accuracy", "max"), Objective("macs", "min")]
 SHAPE = (3, 32, 32)
@@ -34,7 +35,7 @@ def made_up(count: int = 40, *, seed: int = 0, length: int = 8, **changes: Any) 
         "study": "made_up", "spec": {"name": "made_up"}, "yaml": YAML, "objectives": BOTH,
         "trials": pd.DataFrame(rows, columns=[*COLUMNS, *AXES]), "axes": AXES,
         "epochs": pd.DataFrame(curves, columns=list(EPOCH_COLUMNS)), "architectures": architectures, "shape": SHAPE,
-        "classes": tuple("0123456789"), "infeasible": {"macs above 60M": 112, "cardinality": 7},
+        "classes": tuple("0123456789"), "infeasible": {"macs": Refusals(112, 0.004, 8.5), "cardinality": Refusals(7)},
         "seconds_spent": 4123.0, "data": "cifar10 at 32×32, 40,000 training and 10,000 validation images",
         "machine": "2 × cpu, bfloat16, channels_last",
     }

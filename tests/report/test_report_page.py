@@ -18,6 +18,7 @@ from rich.console import Console
 from nas.report import Results, front, front_csv, terminal_front, write_report
 from nas.report.page import embedded, html
 from nas.report.tables import cell
+from nas.store import Refusals
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(1)><!--"
 
@@ -27,7 +28,7 @@ def hostile() -> Results:
     trials = results.trials.assign(reason=ATTACK, architecture=ATTACK, device=ATTACK, checkpoint=ATTACK)
     trials["gate"] = ATTACK
     trials[ATTACK] = ATTACK
-    return replace(results, study=ATTACK, yaml=ATTACK, data=ATTACK, machine=ATTACK, infeasible={ATTACK: 3},
+    return replace(results, study=ATTACK, yaml=ATTACK, data=ATTACK, machine=ATTACK, infeasible={ATTACK: Refusals(3, 0.1, 0.2)},
                    trials=trials, axes=(*AXES, ATTACK))
 
 

@@ -32,7 +32,7 @@ def timed(seconds: float, trials: int | None = None, **changes: object) -> Study
 def test_the_time_budget_ends_a_search(world: World) -> None:
     fake = dataclasses.replace(world.fake, sleep=0.02)
     first = world.search(timed(1.0, epochs=3), fake)
-    assert first.seconds_left() <= 0.5
+    assert first.allowance.seconds_left <= 0.5
     assert world.ledger.study("fake").seconds_spent >= 0.5
     begun = len(fake.started())
     assert begun >= 1
@@ -270,10 +270,10 @@ def test_failures_between_successes_are_part_of_a_search(tmp_path: Path) -> None
 def test_time_that_holds_no_network_is_not_an_exhausted_space(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposals, "_DRAWS", 100)
     driver = world.driver(timed(300.0, epochs=3))
-    driver.pace = Pace(1.0)     # a second a MAC
+    driver.allowance.pace = Pace(1.0)     # a second a MAC
     assert driver.next_job() is None
     assert driver.nothing_fits
     assert not driver.exhausted
     assert driver.finished
     driver.close()
-    assert world.ledger.infeasible("fake")["time"] > 0
+    assert world.ledger.infeasible("fake")["time"].count > 0

@@ -113,7 +113,7 @@ def test_what_ran_out_of_memory_is_remembered(world: World) -> None:
     trials = world.trials()
     assert [t.number for t in trials if t.state is State.OUT_OF_MEMORY] == [2]
     assert all(t.activations < trials[2].activations for t in trials[3:])
-    assert driver.tally.infeasible["memory"] > 0
+    assert driver.tally.infeasible["memory"].count > 0
     world.search(study(trials=16, stopping="none", epochs=2))
     assert all(t.activations < trials[2].activations for t in world.trials()[10:])
     world.ledger.retry_trials("fake")

@@ -228,10 +228,11 @@ def test_a_search_stops_some_and_none_of_them_is_on_the_front(world: World, eta:
 def test_the_sampler_sees_one_fidelity(world: World) -> None:
     """Every value in the sampler's own study is the accuracy at one number of epochs, never a stopped one's last."""
     driver = world.search(study(sampler="tpe", trials=30))
-    curves, level = world.ledger.epochs("fake"), driver._level
+    curves, level = world.ledger.epochs("fake"), driver.observations.level
     assert level > 1
     assert any(t.epochs < level for t in world.trials()), "some were stopped before"
-    by_params = {tuple(sorted(driver.sampler._frozen(driver._seen(t)).params.items())): t for t in world.trials()}
+    by_params = {tuple(sorted(driver.sampler._frozen(driver.observations.one(t)).params.items())): t
+                 for t in world.trials()}
     seen = [t for t in driver.sampler._study.trials if t.state.name == "COMPLETE" and not t.constraints]
     assert len(seen) >= 8
     for one in seen:

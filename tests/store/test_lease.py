@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from store_cases import SPEC, epoch, everything, run, start
 
 from nas.errors import NasError
-from nas.store import LeaseHeld, LeaseLost, Ledger, Projection, State, lease
+from nas.store import LeaseHeld, LeaseLost, Ledger, Projection, Refusals, State, lease
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ STEPS: list[Callable[[Ledger], object]] = [
     lambda ledger: ledger.restart_trial("s", 0),
     lambda ledger: ledger.retry_trials("s"),
     lambda ledger: ledger.add_seconds("s", 1),
-    lambda ledger: ledger.add_infeasible("s", {"macs": 1}),
+    lambda ledger: ledger.add_infeasible("s", {"macs": Refusals.one(0.1)}),
     lambda ledger: ledger.update_spec("s", {}),
     lambda ledger: ledger.set_checkpoint("s", 0, "there", "0" * 64),
 ]

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from store_cases import COST, SPEC, epoch, everything, key, network, point, run, start
 
-from nas.store import EpochRecord, IllegalStep, Ledger, State, StoreError
+from nas.store import EpochRecord, IllegalStep, Ledger, Refusals, State, StoreError
 from nas.store.tables import EVALUATION
 
 
@@ -50,10 +50,10 @@ def test_seconds_and_infeasible_points_add_up(study: Ledger) -> None:
     study.add_seconds("s", 1.5)
     study.add_seconds("s", 2.0)
     assert study.study("s").seconds_spent == 3.5
-    study.add_infeasible("s", {"macs": 3, "params": 1})
-    study.add_infeasible("s", {"macs": 2})
+    study.add_infeasible("s", {"macs": Refusals(3, 0.1, 0.5), "params": Refusals.one(2.0)})
+    study.add_infeasible("s", {"macs": Refusals(2, 0.01, 0.3)})
     study.add_infeasible("s", {})
-    assert study.infeasible("s") == {"macs": 5, "params": 1}
+    assert study.infeasible("s") == {"macs": Refusals(5, 0.01, 0.5), "params": Refusals(1, 2.0, 2.0)}
 
 
 def test_a_trial_from_start_to_end(study: Ledger) -> None:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from store_cases import SPEC, epoch, everything, run, start
 
-from nas.store import Ledger, State, TrialRecord
+from nas.store import Ledger, Refusals, State, TrialRecord
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def study(ledger: Ledger) -> Ledger:
     lambda ledger: ledger.finish_trial("s", 1, State.COMPLETE, "", epoch(3)),
     lambda ledger: ledger.put_back("s"),
     lambda ledger: ledger.create_study("t", {}),
-    lambda ledger: ledger.add_infeasible("s", {"macs": 1, "params": 1}),
+    lambda ledger: ledger.add_infeasible("s", {"macs": Refusals.one(0.1), "params": Refusals.one(0.2)}),
 ], ids=["start", "reuse", "epoch", "finish", "put back", "study", "infeasible"])
 def test_a_crash_between_any_two_statements_of_a_step(study: Ledger, step: Callable[[Ledger], object]) -> None:
     run(study, 0)

@@ -1,0 +1,59 @@
+"""Further trainings of COMPLETE trials with other seeds (`search.repeats`): which are wanted, and which run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from nas.store import EpochRecord, State, TrialRecord
+from nas.study import Study
+
+
+@dataclass
+class Repeat:
+    """A training that runs: its seed, and the epochs so far."""
+
+    seed: int
+    curve: list[EpochRecord] = field(default_factory=list)
+
+
+class Repeats:
+    """A network that was trained to the end is trained again with each further seed, the study's plus 1, 2 and so on;
+    one after the other, so that a trial has one training at a time."""
+
+    def __init__(self, study: Study, complete: Iterable[TrialRecord]):
+        self.seeds = [(study.seed + more) % 2**32 for more in range(1, study.search.repeats)]
+        self.running: dict[int, Repeat] = {}
+        self._wanted: dict[int, TrialRecord] = {}
+        self._crashes: Counter[tuple[int, int]] = Counter()
+        for trial in complete:
+            self.admit(trial)
+
+    def admit(self, trial: TrialRecord) -> None:
+        """A trial as it is now: it has a turn for as long as it lacks a seed."""
+        self.running.pop(trial.number, None)
+        self._wanted.pop(trial.number, None)
+        if trial.state is State.COMPLETE and self._lacking(trial):
+            self._wanted[trial.number] = trial
+
+    def wanted(self) -> Iterator[tuple[TrialRecord, int]]:
+        """The trials to be trained again, in order, and the next seed of each."""
+        for trial in list(self._wanted.values()):
+            yield trial, self._lacking(trial)[0]
+
+    def begin(self, number: int, seed: int) -> None:
+        """The training of a trial with `seed` runs now."""
+        del self._wanted[number]
+        self.running[number] = Repeat(seed)
+
+    def crashed(self, trial: TrialRecord) -> int:
+        """The worker of a running one died; how often it did under just that training. It is wanted again."""
+        seed = self.running[trial.number].seed
+        self._crashes[trial.number, seed] += 1
+        self.admit(trial)
+        return self._crashes[trial.number, seed]
+
+    def _lacking(self, trial: TrialRecord) -> list[int]:
+        ended = {one.seed for one in trial.trainings if one.state.finished}
+        return [seed for seed in self.seeds if seed not in ended]
