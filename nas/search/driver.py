@@ -106,8 +106,8 @@ class Driver:
         """The next training, or None: nothing more to start now (`finished` says whether for good)."""
         if self.allowance.begin():
             self.recorder.begin()
+        self._look_again()
         while not self.ending:
-            self._look_again()
             if self._waiting:
                 trial = self.ledger.restart_trial(self.study.name, self._waiting.pop(0).number)
             elif (repeat := self._repeat()) is not None:

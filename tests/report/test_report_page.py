@@ -28,8 +28,8 @@ def hostile() -> Results:
     trials = results.trials.assign(reason=ATTACK, architecture=ATTACK, device=ATTACK, checkpoint=ATTACK)
     trials["gate"] = ATTACK
     trials[ATTACK] = ATTACK
-    return replace(results, study=ATTACK, yaml=ATTACK, data=ATTACK, machine=ATTACK, infeasible={ATTACK: Refusals(3, 0.1, 0.2)},
-                   trials=trials, axes=(*AXES, ATTACK))
+    return replace(results, study=ATTACK, yaml=ATTACK, data=ATTACK, machine=ATTACK,
+                   infeasible={ATTACK: Refusals(3, 0.1, 0.2)}, trials=trials, axes=(*AXES, ATTACK))
 
 
 class Tags(HTMLParser):

@@ -48,3 +48,12 @@ def ray_world(tmp_path: Path, ray_started: None) -> Iterator[World]:
     found = World(tmp_path, "ray")
     yield found
     found.ledger.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def any_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """The local executor on an empty database, once for each kind of database."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    found = World(tmp_path, url=url)
+    yield found
+    found.ledger.close()

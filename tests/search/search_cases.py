@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -88,6 +89,11 @@ def accuracy_at(job: Job, epoch: int) -> float:
     return round(final_accuracy(job) * (1 - 0.5 / epoch), 6) if epoch < job.epochs else final_accuracy(job)
 
 
+def luck(job: Job) -> float:
+    """Of a network with a seed, from 0 to 1."""
+    return hashlib.sha256(f"{job.architecture.id} {job.seed}".encode()).digest()[0] / 255
+
+
 @dataclass
 class Fake:
     """Trains at once. Each start of a training is a line of `log`, written by whatever process it is in.
@@ -107,6 +113,8 @@ class Fake:
     dies_once: tuple[int, ...] = ()
     sleep: float = 0.0
     weights: int = 0        # their bytes, at least; 0: none
+    noise: float = 0.0      # by which the accuracy differs from seed to seed, at most
+    bad_seeds: tuple[int, ...] = ()     # with which trainings diverge
 
     def __call__(self, job: Job) -> Iterator[Progress]:
         if job.number in self.mistaken:
@@ -116,7 +124,7 @@ class Fake:
             file.write(json.dumps([job.number, job.architecture.id]) + "\n")
         for epoch in range(1, job.epochs + 1):
             time.sleep(self.sleep)
-            accuracy = accuracy_at(job, epoch)
+            accuracy = accuracy_at(job, epoch) + self.noise * luck(job)
             if epoch == min(2, job.epochs):
                 if job.number in self.killed or (job.number in self.dies_once and attempt == 0):
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -124,7 +132,7 @@ class Fake:
                     raise ValueError(f"no such thing as trial {job.number}\nand more")
                 if job.number in self.ending:
                     return
-                if job.number in self.failing:
+                if job.number in self.failing or job.seed in self.bad_seeds:
                     yield Progress(epoch, failure="diverged: loss nan at epoch 2")
                     return
                 if job.number in self.memory:

@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 from optuna.study import StudyDirection
 from search_cases import World, accuracy_at, brute_front, study, summary
+from sqlalchemy import event
 
 from nas.evaluation import Job
 from nas.search.driver import Driver
@@ -236,3 +237,13 @@ def test_what_the_user_has_to_mend_ends_a_search_and_fails_no_trial(any_world: W
     again = any_world.search(study(trials=12, stopping="none"))
     assert not again.mistake
     assert {t.state for t in any_world.trials()} == {State.COMPLETE}
+
+
+def test_learning_curves_are_written_in_batches(world: World) -> None:
+    """An epoch is no transaction of its own: a second's worth of them is one, and a trial's last ones go with its
+    end."""
+    commits = []
+    event.listen(world.ledger.engine, "commit", commits.append)
+    world.search(study(trials=4, epochs=50, stopping="none"))
+    assert [len(curve) for curve in world.ledger.epochs("fake").values()] == [50] * 4
+    assert len(commits) < 60, "200 epochs"

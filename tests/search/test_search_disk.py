@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 import subprocess
@@ -72,7 +73,6 @@ def test_a_full_disk_loses_nothing(small_disk: Path, kilobytes: int, tmp_path: P
 
 
 def test_a_disk_without_room_for_weights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dataclasses
     import errno
 
     def full(path: Path, weights: bytes) -> str:
@@ -90,8 +90,6 @@ def test_a_disk_without_room_for_weights(world: World, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("keep", ["front", "all", "none"])
 def test_whose_weights_are_kept(keep: str, world: World) -> None:
-    import dataclasses
-
     wanted = study(trials=16, stopping="none", epochs=2)
     wanted = dataclasses.replace(wanted, search=wanted.search.model_copy(update={"keep": keep}))
     driver = world.search(wanted, dataclasses.replace(world.fake, weights=1))
@@ -105,10 +103,27 @@ def test_whose_weights_are_kept(keep: str, world: World) -> None:
     assert Search.model_fields["keep"].default == "front"
 
 
+@pytest.mark.parametrize("keep", ["front", "all"])
+def test_a_quota_keeps_what_is_worth_most(keep: str, world: World) -> None:
+    """Also over a restart: never more bytes than the quota, and the most accurate of the front among them."""
+    wanted = study(trials=8, stopping="none", epochs=2)
+    more = {"keep": keep, "quota": 450}
+    wanted = dataclasses.replace(wanted, search=wanted.search.model_copy(update=more))
+    fake = dataclasses.replace(world.fake, weights=100)
+    world.search(wanted, fake)
+    driver = world.search(dataclasses.replace(wanted, budget=wanted.budget.model_copy(update={"trials": 16})), fake)
+    files = list((world.folder / "fake" / "checkpoints").glob("*.safetensors"))
+    assert len(files) == 4
+    assert {int(path.stem) for path in files} == {t.number for t in world.trials() if t.checkpoint}
+    by_accuracy = sorted(driver.front(), key=lambda t: -(t.accuracy or 0))
+    assert {t.number for t in by_accuracy[:4]} <= {int(path.stem) for path in files}
+    none = dataclasses.replace(wanted, name="none", search=wanted.search.model_copy(update={"quota": 0}))
+    world.search(none, fake)
+    assert not list((world.folder / "none").rglob("*.safetensors"))
+
+
 def test_what_ran_out_of_memory_is_remembered(world: World) -> None:
     """Nothing larger is tried again, in this run or the next."""
-    import dataclasses
-
     driver = world.search(study(trials=10, stopping="none", epochs=2), dataclasses.replace(world.fake, memory=(2,)))
     trials = world.trials()
     assert [t.number for t in trials if t.state is State.OUT_OF_MEMORY] == [2]
