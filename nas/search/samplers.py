@@ -8,6 +8,7 @@ restart; the points that were refused before a trial are part of that. It sees o
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import warnings
@@ -39,8 +40,18 @@ def _grid(space: SearchSpace, seed: int) -> Grid:
     return Grid(values, seed)
 
 
+class _CmaEs(optuna.samplers.CmaEsSampler):
+    """Draws by its seed alone. Optuna adds the trial's number in the study, which a restart may change."""
+
+    def sample_relative(self, study: optuna.Study, trial: optuna.trial.FrozenTrial,
+                        search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        trial = copy.copy(trial)
+        trial.number = 0
+        return super().sample_relative(study, trial, search_space)
+
+
 def _cmaes(space: SearchSpace, seed: int) -> BaseSampler:
-    return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=5, warn_independent_sampling=False)
+    return _CmaEs(seed=seed, n_startup_trials=5, warn_independent_sampling=False)
 
 
 class _ParentsAfresh(BaseGASampler):

@@ -107,13 +107,12 @@ def test_points_are_legal(sampler: str, world: World, monkeypatch: pytest.Monkey
     assert all(not wanted.space.judge(t.point, FACTS.shape, FACTS.classes).broken for t in world.trials())
 
 
-# Not cmaes: Optuna keeps its state in attributes that it writes when a trial ends, which the ledger does not hold yet.
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "cmaes"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_same_seed_gives_the_same_search(sampler: str, new_world: Callable[[], World]) -> None:
     """Also with a restart in the middle; with a budget that is raised in the middle, the same points; another seed
     gives another search."""
-    trials = {"gp": 8, "nsga2": 26, "nsga3": 26}.get(sampler, 12)       # beyond a first generation
+    trials = {"gp": 8, "nsga2": 26, "nsga3": 26, "cmaes": 50}.get(sampler, 12)       # beyond a first generation
     whole, halved, raised, other = new_world(), new_world(), new_world(), new_world()
     whole.search(study_of(sampler, trials))
     interrupted(halved, study_of(sampler, trials), after=trials - 4)
