@@ -6,6 +6,7 @@ once, from the start, with half the micro-batch.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from nas.plan import plan
 from nas.settings import Data
 from nas.train import Diverged, Numerics, Trainer, choose, keep_memory, set_threads
 
+CONTEXT = 600 << 20     # bytes of a GPU that CUDA takes for a process
+_TRIED = 4              # batches that show how much memory a training needs
 SNAPSHOT_SECONDS = 60.0     # of training that are lost at most, and the epoch at hand, where a worker dies
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -58,6 +61,28 @@ class TrainingEvaluator:
                     what = " ".join(str(error).split())[:200]
                     yield Progress(0, failure=f"out of memory, also at half the batch: {what}", out_of_memory=True,
                                    device=_device_name(numerics))
+
+
+def gpu_memory(job: Job) -> tuple[int, int]:
+    """(bytes of a GPU that a worker needs for `job`, bytes that a GPU has free), by training it on a few images."""
+    numerics = choose(job.recipe.precision, "cuda", torch.get_num_threads())
+    free, _ = torch.cuda.mem_get_info()
+    room = free + CONTEXT       # which this process has taken already
+    dataset = _dataset(job.data)
+    batch = job.recipe.batch(len(dataset.train.labels))
+    train, validation = (
+        dataclasses.replace(part, images=part.images[:_TRIED * batch], labels=part.labels[:_TRIED * batch])
+        for part in (dataset.train, dataset.validation))
+    whole = dataset.train.images.nbytes + dataset.validation.images.nbytes
+    few = dataclasses.replace(dataset, train=train, validation=validation)
+    recipe = job.recipe.model_copy(update={"batch_size": batch})
+    model = build(plan(job.architecture, job.shape, job.classes), seed=job.seed)
+    try:
+        with contextlib.suppress(Diverged):
+            Trainer(model, few, recipe, seed=job.seed, numerics=numerics).run_epoch()
+    except torch.OutOfMemoryError:
+        return room, room
+    return torch.cuda.max_memory_reserved() + whole + CONTEXT, room
 
 
 def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | None) -> Iterator[Progress]:

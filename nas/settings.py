@@ -6,9 +6,9 @@ Every field has a default that suits a first run, a unit in its description and 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 
 class Section(BaseModel):
@@ -66,6 +66,16 @@ class EarlyStopping(Section):
     eta: float = Field(3.0, gt=1, le=10, description="a rung keeps one network in eta; rungs are eta apart")
 
 
+def _share(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except ValidationError:
+        raise ValueError("must be a number from 0 to 64, or auto") from None
+
+
+Share = Annotated[Annotated[float, Field(ge=0, le=64)] | Literal["auto"] | None, WrapValidator(_share)]
+
+
 class Search(Section):
     """How points are proposed, stopped early and executed."""
 
@@ -82,7 +92,8 @@ class Search(Section):
         "folder or fsspec URL that all workers reach, for trainings on the way; default: each machine's cache"))
     executor: Literal["ray", "local"] = Field("ray", description="local: in this process, without Ray")
     workers: int | None = Field(None, ge=1, le=10_000, description="parallel trials; default: fits the machine")
-    gpus_per_trial: float | None = Field(None, ge=0, le=64, description="share of a GPU a trial takes")
+    gpus_per_trial: Share = Field(None, description=(
+        "share of a GPU a trial takes; auto: what the largest network needs, measured"))
     address: str | None = Field(None, description="of a running Ray cluster, e.g. auto; default: start one here")
 
 

@@ -58,5 +58,5 @@ _OPTIONS = {
     "data.source": "--data", "budget.trials": "--trials", "budget.time": "--budget", "search.workers": "--workers",
     "search.gpus_per_trial": "--gpus-per-trial", "search.executor": "--executor", "search.address": "--address",
     "search.artifacts": "--artifacts", "search.sampler": "--sampler", "seed": "--seed", "name": "--name",
-    "recipe.epochs": "--epochs",
+    "search.keep": "--keep", "search.quota": "--quota", "search.repeats": "--repeats", "recipe.epochs": "--epochs",
 }

@@ -30,7 +30,8 @@ def run(
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all; infeasible points are free.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Search time in all, e.g. 30m.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at once; default: fits the machine.")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="Share of a GPU a trial takes.")] = None,
+    gpus_per_trial: Annotated[str | None, typer.Option(metavar="SHARE|auto", help=(
+        "Share of a GPU a trial takes; auto: what the largest network needs."))] = None,
     storage: Storage = None,
     name: Annotated[str | None, typer.Option(help="Of the study; default: the space's.")] = None,
     executor: Annotated[Executor | None, typer.Option(help="ray, or local: in this process.")] = None,
@@ -54,7 +55,7 @@ def run(
 
     study = load_study(path, overrides({
         "data.source": data, "budget.trials": trials, "budget.time": budget, "search.workers": workers,
-        "search.gpus_per_trial": gpus_per_trial, "search.executor": executor.value if executor else None,
+        "search.gpus_per_trial": _share(gpus_per_trial), "search.executor": executor.value if executor else None,
         "search.address": address,
         "search.artifacts": str(Path(artifacts).absolute()) if artifacts and "://" not in artifacts else artifacts,
         "search.sampler": sampler, "search.keep": keep, "search.quota": quota, "search.repeats": repeats, "seed": seed,
@@ -62,6 +63,13 @@ def run(
     }, set_))
     again = " ".join(["nas", *sys.argv[1:]]) if sys.argv[0].endswith("nas") else f"nas run {path}"
     return _searched(study, storage, json, again, fork=fork)
+
+
+def _share(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def train(

@@ -34,7 +34,7 @@ def simulate(
 
     Example: nas simulate nas_bench_macro.csv --workers 8 --samplers tpe,nsga2,random --seeds 20
     """
-    from nas.search.run import usable_cores
+    from nas.search.workers import usable_cores
     from nas.simulation import read_table, table_of
     from nas.simulation import simulate as simulate_all
     from nas.simulation.setup import setup_of

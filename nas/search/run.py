@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nas.data import Dataset, describe, load, located
-from nas.errors import InvalidInput, NasError, Problem
+from nas.errors import NasError
 from nas.evaluation import Evaluator
 from nas.feasibility import check_limits, survey
 from nas.logs import log_to
@@ -24,6 +24,7 @@ from nas.search.pace import Pace
 from nas.search.proposals import DataFacts
 from nas.search.samplers import readable_distribution
 from nas.search.tenure import Tenure, tenure
+from nas.search.workers import Workers, packed, workers_of
 from nas.settings import Data, Search
 from nas.store import EpochRecord, Ledger, Projection, TrialRecord
 from nas.store.lease import SECONDS
@@ -68,19 +69,6 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
-class Workers:
-    """How many trials run at once, and what each takes."""
-
-    count: int
-    threads: int
-    gpus: float
-
-    def __str__(self) -> str:
-        what = f"{self.gpus:g} GPU each" if self.gpus else f"{self.threads} thread{'s' * (self.threads > 1)} each"
-        return f"{self.count} ({what})"
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run did. `stored` is the study as it now stands."""
 
@@ -114,6 +102,8 @@ def run(
         with study.blamed():
             dataset = load(study.data, view.say)
             facts = facts_of(dataset, study.data)
+        if study.search.gpus_per_trial == "auto":
+            workers = packed(study, facts, workers, view.say)
         folder = _folder(home, study.name)
         changed = study.changes(ledger.create_study(study.name, study.spec()).spec)
         if changed:
@@ -192,36 +182,6 @@ def facts_of(dataset: Dataset, data: Data) -> DataFacts:
     """What a search has to know of `dataset`, which is what `data` says."""
     info = dataset.info
     return DataFacts((info.channels, info.resolution, info.resolution), info.n_classes, dataset.checksum, located(data))
-
-
-def workers_of(search: Search, training: bool) -> Workers:
-    """The workers asked for, or what fits the machine: threads = cores / workers, up to four trials a GPU."""
-    cores = usable_cores()
-    gpus = _gpu_count() if training and search.gpus_per_trial != 0 else 0
-    share = search.gpus_per_trial or (max(0.25, gpus / cores) if gpus else 0.0)
-    if gpus == 0 and search.gpus_per_trial and search.address is None:
-        raise InvalidInput([Problem("", "search.gpus_per_trial", "torch sees no usable GPU", "leave it out",
-                                    search.gpus_per_trial)])
-    fitting = max(1, int(gpus / share)) if gpus else cores
-    count = 1 if search.executor == "local" else search.workers or fitting
-    if search.address is not None:      # of a cluster, whose GPUs this machine does not see
-        share = search.gpus_per_trial if search.gpus_per_trial is not None else share
-    return Workers(count, max(1, cores // count), share if gpus or search.address is not None else 0.0)
-
-
-def usable_cores() -> int:
-    """The cores of this process, or OMP_NUM_THREADS where that is set and fewer: oversubscribed, training crawls."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(asked)) if asked.isdigit() and int(asked) else cores
-
-
-def _gpu_count() -> int:
-    if not Path("/dev/nvidiactl").exists() and os.name == "posix" and not Path("/dev/kfd").exists():
-        return 0        # without a driver there is nothing to ask torch for, and importing it takes seconds
-    from nas.train import gpu_count
-
-    return gpu_count()
 
 
 def _folder(home: Path, name: str) -> Path:
