@@ -24,6 +24,7 @@ from nas.evaluation import Job, Progress
 if TYPE_CHECKING:
     from nas.knobs import Value
     from nas.simulation import Table
+    from nas.store import Ledger
 
 Say = Callable[[str], None]
 Figures = dict[str, float]
@@ -134,25 +135,31 @@ def bench_overhead(say: Say, trials: int) -> Figures:
 
 def bench_scale(say: Say, trials: int) -> Figures:
     """Milliseconds of an ask and of a report in a long search of many workers, simulated, on SQLite; and memory."""
-    import resource
-
-    from nas.simulation.many import Setup, simulate_once
-    from nas.simulation.setup import setup_of
     from nas.store import Ledger
 
-    setup: Setup = setup_of(_table(), ["nsga2"], ["halving"], 1, trials, 1000, epochs=9)
+    with tempfile.TemporaryDirectory(prefix="nas-bench-") as folder, \
+            Ledger.open(f"sqlite:///{folder}/nas.db") as ledger:
+        say(f"{trials} simulated trials of 9 epochs on 1,000 virtual workers, NSGA-II, halving, SQLite")
+        return scale(ledger, trials)
+
+
+def scale(ledger: Ledger, trials: int) -> Figures:
+    """Those of `bench_scale`, on a database without studies."""
+    import resource
+
+    from nas.simulation.many import simulate_once
+    from nas.simulation.setup import setup_of
+
+    setup = setup_of(_table(), ["nsga2"], ["halving"], 1, trials, 1000, epochs=9)
     figures: Figures = {}
     asks: list[float] = []
     reports: list[float] = []
-    with tempfile.TemporaryDirectory(prefix="nas-bench-") as folder, \
-            Ledger.open(f"sqlite:///{folder}/nas.db") as ledger:
-        simulate_once(setup, "nsga2", "halving", 0, ledger, timed=(asks, reports))
+    simulate_once(setup, "nsga2", "halving", 0, ledger, timed=(asks, reports))
     for name, times in (("ask", asks), ("report", reports)):
         last = sorted(times[-max(20, len(times) // 10):])
         figures[f"{name}_ms_p95_at_the_end"] = 1000 * last[int(0.95 * (len(last) - 1))]
         figures[f"{name}_ms_median"] = 1000 * statistics.median(times)
     figures["resident_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    say(f"{trials} simulated trials of 9 epochs on 1,000 virtual workers, NSGA-II, halving, SQLite")
     return figures
 
 

@@ -15,6 +15,8 @@ from nas.cli.options import DataOption, Json, Set, Storage, console, overrides, 
 if TYPE_CHECKING:
     from nas.studies import StoredStudy
 
+_FAILED_SHOWN = 5
+
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of the study; may be left out where there is one.")]
 
 
@@ -65,7 +67,22 @@ def status(name: Name = None, storage: Storage = None, json: Json = False) -> No
         line = f"{title}: {states}; {one['front_size']} on the front, {best}; {one['time']} spent"
         out.print(line, markup=False)
     if name is not None and found:
-        terminal_front(open_study(name, storage).results, out)
+        stored = open_study(name, storage)
+        for line in _to_act_on(stored):
+            out.print(line, markup=False)
+        terminal_front(stored.results, out)
+
+
+def _to_act_on(stored: StoredStudy) -> list[str]:
+    """What failed and why, and what was refused and by how much."""
+    failed = [record for record in stored.records.values() if record.state in ("FAILED", "OUT_OF_MEMORY")]
+    lines = [f"  trial {one.number} {one.state.lower()}: {one.reason}" for one in failed[:_FAILED_SHOWN]]
+    if failed:
+        more = f"{len(failed) - _FAILED_SHOWN} more; " if len(failed) > _FAILED_SHOWN else ""
+        lines.append(f"  {more}try them again: nas retry {stored.name} --failed")
+    refused = sorted(stored.results.infeasible.items(), key=lambda item: -item[1].count)
+    said = [f"{found.count:,} by {name}" + (f" ({found.extent})" if found.extent else "") for name, found in refused]
+    return [*lines, *([f"  infeasible points: {', '.join(said)}"] if said else [])]
 
 
 def _standing(stored: StoredStudy) -> dict[str, Any]:
