@@ -31,6 +31,7 @@ from nas.study import Study
 
 _LOOK_EVERY = 1.0       # seconds between looks at what other studies train for us
 _CRASHES = 2            # times that a trial whose worker died is started again
+_LOSSES = 10            # the same where its machine was lost: that is rarely the network's doing
 _FAILURES = 6           # trials that fail in a row: then it is not the networks
 
 
@@ -79,6 +80,7 @@ class Driver:
         self._awaited: list[TrialRecord] = []       # that another study trains
         self._looked = -math.inf
         self._crashes: Counter[int] = Counter()
+        self._losses: Counter[int] = Counter()
         self._failures = 0      # in a row
         self._stop = False
         self._stopped = {number for number, trial in self.trials.items() if trial.state is State.PRUNED}
@@ -163,16 +165,20 @@ class Driver:
         self.recorder.update()
         return not self.ending
 
-    def crashed(self, number: int, reason: str) -> None:
-        """A worker died under a trial: it goes on in another one, twice at most; then it is FAILED."""
+    def crashed(self, number: int, reason: str, lost: bool = False) -> None:
+        """A worker died under a trial: it goes on in another one, twice at most; then it is FAILED.
+
+        lost: its machine went, as those do that can be taken away, or cannot be reached; then ten times at most.
+        """
         if number in self.repeats.running:
-            self._crashed_repeat(number, f"the worker died: {reason}")
+            self._crashed_repeat(number, f"the worker died: {reason}", lost)
             return
         if number not in self._running:
             return
         self._running.discard(number)
-        self._crashes[number] += 1
-        if self._crashes[number] <= _CRASHES and not self.ending:
+        ends, most = (self._losses, _LOSSES) if lost else (self._crashes, _CRASHES)
+        ends[number] += 1
+        if ends[number] <= most and not self.ending:
             self.curves.pop(number, None)
             self.recorder.forget(number)
             self._waiting += self.ledger.put_back(self.study.name, [number])
@@ -355,9 +361,9 @@ class Driver:
         self.recorder.update()
         return not self.ending
 
-    def _crashed_repeat(self, number: int, reason: str) -> None:
+    def _crashed_repeat(self, number: int, reason: str, lost: bool) -> None:
         seed = self.repeats.running[number].seed
-        if self.repeats.crashed(self.trials[number]) > _CRASHES:
+        if self.repeats.crashed(self.trials[number], lost) > (_LOSSES if lost else _CRASHES):
             self.repeats.begin(number, seed)
             self._end_repeat(number, State.FAILED, reason, "")
 

@@ -16,10 +16,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -31,6 +33,7 @@ from nas.search.guard import guarded, log_traceback
 log = logging.getLogger("nas")
 
 _TERMINATED = 10.0      # seconds that Ray is given to end after SIGTERM
+_LOST = ("its node has died", "is unavailable")     # what Ray says of a worker that went with its machine
 
 
 def run_ray(
@@ -39,14 +42,14 @@ def run_ray(
     """Run `driver`'s study on Ray until it is finished. Ctrl-C stops cleanly and raises KeyboardInterrupt."""
     folder = tempfile.TemporaryDirectory(prefix="nas-tune-")
     with _ray(workers * cpus, address), folder as scratch, _interrupts(driver) as hit:
-        searcher = _Searcher(driver, workers)
+        searcher = _Searcher(driver)
         trainable = tune.with_resources(
             tune.with_parameters(_Trainable, evaluate=evaluate), {"cpu": cpus, "gpu": gpus})
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher, scheduler=_Scheduler(driver, searcher), num_samples=-1,
-                max_concurrent_trials=None, reuse_actors=True, trial_name_creator=_short_name,
+                max_concurrent_trials=workers, reuse_actors=True, trial_name_creator=_short_name,
                 trial_dirname_creator=_short_name),
             run_config=tune.RunConfig(
                 name="tune", storage_path=scratch, verbose=0, callbacks=[_DropWeights()],
@@ -147,17 +150,15 @@ class _Handle:
 
 
 class _Searcher(Searcher):
-    """Hands out the driver's jobs as Tune trials, no more at once than there are workers."""
+    """Hands out the driver's jobs as Tune trials."""
 
-    def __init__(self, driver: Driver, workers: int):
+    def __init__(self, driver: Driver):
         super().__init__(metric="epoch", mode="max")
-        self.driver, self.workers = _Handle(driver), workers
+        self.driver = _Handle(driver)
         self.numbers: dict[str, int] = {}       # Tune's trial id -> ours, while it runs
         self.error = ""         # of the worker that died last
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:  # type: ignore[override]
-        if len(self.numbers) >= self.workers:
-            return None
         job = self.driver().next_job()
         if job is None:
             return Searcher.FINISHED if self.driver().finished else None
@@ -167,7 +168,7 @@ class _Searcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         number = self.numbers.pop(trial_id, None)
         if error and number is not None:
-            self.driver().crashed(number, self.error)
+            self.driver().crashed(number, self.error, lost=any(words in self.error for words in _LOST))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database is the state."""
@@ -193,9 +194,17 @@ class _Scheduler(FIFOScheduler):
         return str(TrialScheduler.CONTINUE if self.driver().report(number, progress) else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        error = trial.get_pickled_error()
-        self.searcher.error = " ".join(str(error).split())[:300] if error is not None else "Ray does not say why"
-        log.error("the worker of trial %s died: %s", self.searcher.numbers.get(trial.trial_id), str(error))
+        self.searcher.error = _why(trial)
+        log.error("the worker of trial %s died: %s", self.searcher.numbers.get(trial.trial_id), self.searcher.error)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The first trial that waits for a place may have a free worker; one whose own worker starts waits for that.
+
+        Tune would end the worker that starts: where trainings end faster than workers start, none would ever be added.
+        """
+        actors, started = tune_controller._trial_to_actor, tune_controller._actor_manager.is_actor_started
+        pending = (trial for trial in tune_controller.get_trials() if trial.status == Trial.PENDING)
+        return next((trial for trial in pending if trial not in actors or not started(actors[trial])), None)
 
 
 class _DropWeights(tune.Callback):
@@ -246,6 +255,18 @@ class _Trainable(tune.Trainable):
 
 
 _FIELDS = tuple(Progress.__dataclass_fields__)
+
+
+def _why(trial: Any) -> str:
+    """What Ray says of a worker's end, without its names for the worker.
+
+    From where Tune writes it: `get_pickled_error` looks where it is copied to later.
+    """
+    try:
+        lines = Path(trial.error_file or "").read_text().splitlines()[1:]       # the first one counts the failures
+    except OSError:
+        return "Ray does not say why"
+    return " ".join(" ".join(line for line in lines if not line.startswith("\t")).split())[:300]
 
 
 def _short_name(trial: Any) -> str:

@@ -26,7 +26,7 @@ class Repeats:
         self.seeds = [(study.seed + more) % 2**32 for more in range(1, study.search.repeats)]
         self.running: dict[int, Repeat] = {}
         self._wanted: dict[int, TrialRecord] = {}
-        self._crashes: Counter[tuple[int, int]] = Counter()
+        self._crashes: Counter[tuple[int, int, bool]] = Counter()
         for trial in complete:
             self.admit(trial)
 
@@ -47,12 +47,13 @@ class Repeats:
         del self._wanted[number]
         self.running[number] = Repeat(seed)
 
-    def crashed(self, trial: TrialRecord) -> int:
-        """The worker of a running one died; how often it did under just that training. It is wanted again."""
-        seed = self.running[trial.number].seed
-        self._crashes[trial.number, seed] += 1
+    def crashed(self, trial: TrialRecord, lost: bool) -> int:
+        """The worker of a running one died, or was lost; how often that was under just that training. It is wanted
+        again."""
+        training = trial.number, self.running[trial.number].seed, lost
+        self._crashes[training] += 1
         self.admit(trial)
-        return self._crashes[trial.number, seed]
+        return self._crashes[training]
 
     def _lacking(self, trial: TrialRecord) -> list[int]:
         ended = {one.seed for one in trial.trainings if one.state.finished}

@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 from sqlalchemy import event
+from sqlalchemy.pool import NullPool
 
 from nas.errors import InvalidInput, Problem
 from nas.evaluation import Job, Progress
@@ -161,7 +162,10 @@ def _unsynced(connection: Any, record: object) -> None:
 
 
 class World:
-    """A database, a folder and fake evaluators: a search of a study is `world.search(study)`."""
+    """A database, a folder and fake evaluators: a search of a study is `world.search(study)`.
+
+    executor: local, ray, or the address of a Ray cluster.
+    """
 
     def __init__(self, folder: Path, executor: str = "local", url: str | None = None, lease: float = 60.0):
         self.folder, self.executor, self.lease = folder, executor, lease
@@ -201,7 +205,7 @@ class World:
         else:
             from nas.search.ray_tune import run_ray
 
-            run_ray(driver, fake, workers=2)
+            run_ray(driver, fake, workers=2, address=None if self.executor == "ray" else self.executor)
 
     def trials(self, name: str = "fake") -> list[TrialRecord]:
         """What the ledger holds."""
@@ -209,7 +213,8 @@ class World:
 
     def optuna(self, name: str = "fake") -> optuna.Study:
         """What Optuna reads in the same database."""
-        return optuna.load_study(study_name=name, storage=optuna.storages.RDBStorage(self.url))
+        storage = optuna.storages.RDBStorage(self.url, engine_kwargs={"poolclass": NullPool})     # leaves nothing open
+        return optuna.load_study(study_name=name, storage=storage)
 
 
 def dominates(a: TrialRecord, b: TrialRecord, study: Study) -> bool:

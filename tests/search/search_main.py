@@ -1,7 +1,8 @@
 """A search in a process of its own, so that tests can kill it: FOLDER EXECUTOR TRIALS SECONDS-AN-EPOCH [LEASE [URL]].
 
-Ends with 3 where another one has taken the study over, with 4 where a disk is full. NAS_TEST_WEIGHTS: bytes of each
-network's weights.
+EXECUTOR: local, ray, or the address of a Ray cluster. Ends with 3 where another one has taken the study over, with 4
+where a disk is full. NAS_TEST_WEIGHTS: bytes of each network's weights. NAS_TEST_EPOCHS: of each training, none of
+which is then stopped early.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from nas.store import LeaseLost
 
 
 def main(folder: str, executor: str, trials: str, sleep: str, lease: str = "60", url: str | None = None) -> None:
-    if executor == "ray":
+    if executor != "local":
         from nas.search.ray_env import prepare_ray
 
-        prepare_ray(None)
+        prepare_ray(None if executor == "ray" else executor)
     try:
         world = World(Path(folder), executor, url, float(lease))
         weights = int(os.environ.get("NAS_TEST_WEIGHTS", "0"))
-        world.search(study(trials=int(trials)), dataclasses.replace(world.fake, sleep=float(sleep), weights=weights))
+        epochs = os.environ.get("NAS_TEST_EPOCHS")
+        wanted = study(trials=int(trials)) if epochs is None else \
+            study(trials=int(trials), epochs=int(epochs), stopping="none")
+        world.search(wanted, dataclasses.replace(world.fake, sleep=float(sleep), weights=weights))
     except LeaseLost:
         sys.exit(3)
     except DiskFull as error:

@@ -38,6 +38,19 @@ def test_a_worker_that_is_killed(ray_world: World) -> None:
     check_projection(ray_world)
 
 
+def test_a_machine_that_is_lost_is_not_the_networks_doing(world: World) -> None:
+    """A trial goes on after more lost machines than deaths of its worker, and not for ever."""
+    driver = world.driver(study(trials=1, stopping="none"))
+    for lost, times in ((True, 10), (False, 2), (True, 1)):
+        for _ in range(times):
+            job = driver.next_job()
+            assert job is not None, "it is WAITING"
+            driver.crashed(job.number, "its node has died", lost)
+    assert driver.finished
+    assert world.trials()[0].state is State.FAILED
+    driver.close()
+
+
 def begin(folder: Path, executor: str, trials: int = 14, *more: str) -> subprocess.Popen[bytes]:
     """A search in another process, seen to have begun its fifth training."""
     fake = Fake(folder / "started.log")
