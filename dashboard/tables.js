@@ -5,8 +5,8 @@ const PAGE = 25;
 const COLUMNS = [
   { name: "trial", column: "number", show: (v) => v },
   { name: "accuracy", column: "accuracy", show: (v) => fixed(v) },
-  { name: "± over seeds", column: "spread", show: (v) => (v === null ? "" : fixed(v)), repeated: true },
-  { name: "seeds", column: "seeds", show: (v) => v ?? "", repeated: true },
+  { name: "± (seeds)", column: "spread", repeated: true,
+    show: (v, row) => (v === null ? "" : `${fixed(v)} (${value(row, "seeds")})`) },
   { name: "MACs", column: "macs", show: humanCount },
   { name: "params", column: "params", show: humanCount },
   { name: "activations", column: "activations", show: humanCount, objective: true },
@@ -37,7 +37,7 @@ function trialRow(row, columns) {
       return make("td", {}, make("button", { type: "button", "aria-label": `Show trial ${number}` }, String(number)));
     }
     if (c.column === "state") return make("td", { class: classes }, stateCell(String(value(row, "state"))));
-    return make("td", { class: classes }, String(c.show(value(row, c.column))));
+    return make("td", { class: classes }, String(c.show(value(row, c.column), row)));
   });
   const focus = (event) => choose(number, { focus: event.detail === 0 || !event.currentTarget.closest("#front-table") });
   return make("tr", { class: "pick", "data-number": number, "aria-selected": String(number === chosen), onclick: focus },

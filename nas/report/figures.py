@@ -65,8 +65,11 @@ def _points(made: go.Figure, trials: pd.DataFrame, cost: str, name: str, marker:
         return
     shown = trials.iloc[thinned(len(trials), MOST_POINTS)]
     label = name if len(shown) == len(trials) else f"{name} ({len(shown):,} of {len(trials):,} drawn)"
+    bars = {"array": _digits(shown["spread"].fillna(0)), "thickness": 1, "width": 3} if shown["spread"].notna().any() \
+        else None
     made.add_scatter(
         x=_digits(shown[cost]), y=_digits(shown["accuracy"]), mode="markers", name=label, marker=marker,
+        error_y=bars,
         customdata=shown["number"].astype(int).tolist(), text=[_hover(row) for row in shown.to_dict("records")],
         hovertemplate="%{text}<extra></extra>")
 
@@ -74,6 +77,8 @@ def _points(made: go.Figure, trials: pd.DataFrame, cost: str, name: str, marker:
 def _hover(trial: Mapping[Hashable, Any]) -> str:
     """Number, accuracy, costs, epochs and the architecture of a trial, as Plotly's markup."""
     facts = [f"accuracy {trial['accuracy']:.4f}"]
+    if _known(trial["spread"]):
+        facts[0] += f" ± {trial['spread']:.4f} over {trial['seeds']:.0f} seeds"
     facts += [f"{human_count(trial[name])} {word}" for name, word in
               (("macs", "MACs"), ("params", "params")) if _known(trial[name])]
     if _known(trial["epochs"]):
