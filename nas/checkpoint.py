@@ -30,6 +30,26 @@ def write_checkpoint(path: Path, weights: bytes) -> str:
     return hashlib.sha256(weights).hexdigest()
 
 
+def sweep_checkpoints(folder: Path) -> None:
+    """Remove what processes that were killed had not finished."""
+    for left in folder.glob(".*.safetensors.*"):
+        if not runs(left.suffix[1:]):
+            remove_checkpoint(left)
+
+
+def runs(pid: str) -> bool:
+    """Whether a process of this number runs on this machine, and is not this one."""
+    try:
+        if int(pid) == os.getpid():
+            return False
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
 def read_checkpoint(path: Path, sha256: str | None) -> bytes:
     """The bytes at `path`. Raises `NasError` where they are missing or not the ones that were written."""
     try:

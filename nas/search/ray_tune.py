@@ -247,6 +247,10 @@ class _Trainable(tune.Trainable):
         result["finished"] = result.pop("done")     # Tune must not act on it before the driver has
         return result
 
+    def cleanup(self) -> None:
+        """The last job is over, too."""
+        self._steps.close()
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: what is worth keeping is in the driver's hands."""
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nas.checkpoint import remove_checkpoint, write_checkpoint
+from nas.checkpoint import remove_checkpoint, sweep_checkpoints, write_checkpoint
 from nas.evaluation import Progress
 from nas.search.near_front import NearFront
 from nas.store import Ledger, State, TrialRecord
@@ -19,6 +19,7 @@ class Weights:
     def __init__(self, study: Study, ledger: Ledger, folder: Path, complete: Sequence[TrialRecord]):
         self.study, self.ledger, self.folder = study, ledger, folder
         self.near = NearFront(study.objectives, complete)
+        sweep_checkpoints(folder / "checkpoints")
         self._sizes = {trial.number: self._size(trial) for trial in complete if trial.checkpoint and not trial.reused}
         self._kept = {trial.number: trial for trial in complete if trial.number in self._sizes}
         self._dropped: list[TrialRecord] = []

@@ -24,6 +24,8 @@ LOCK_SECONDS = 60
 """How long SQLite waits for a lock that another process holds."""
 CONNECTIONS = 3
 """Connections that one process keeps to a server, at most."""
+PAUSE_SECONDS = 15
+"""How long PostgreSQL waits inside a transaction for a process that does not go on: less than a lease holds."""
 DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
@@ -145,6 +147,8 @@ def _engine(url: URL, **options: Any) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    elif engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
 
@@ -152,6 +156,13 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
     connection.isolation_level = None       # we say BEGIN: the module's own would leave reads outside, and DDL
     for pragma in ("journal_mode = DELETE", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _prepare_postgresql(connection: Any, record: object) -> None:
+    """One that is stopped while it writes loses its locks: else nobody could take its study over."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{PAUSE_SECONDS}s'")
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from sqlalchemy import event
-from sqlalchemy.pool import NullPool
+from sqlalchemy import NullPool, event
 
 from nas.errors import InvalidInput, Problem
-from nas.evaluation import Job, Progress
+from nas.evaluation import Evaluator, Job, Progress
 from nas.search.driver import Driver
 from nas.search.proposals import DataFacts
 from nas.search.samplers import readable_distribution
@@ -99,12 +98,13 @@ def luck(job: Job) -> float:
 class Fake:
     """Trains at once. Each start of a training is a line of `log`, written by whatever process it is in.
 
-    nan, failing, memory, raising, ending, killed: numbers of trials that go wrong, at their second epoch (or their
-    only one). dies_once: like killed, but the first time only. sleep: seconds an epoch.
+    nan, infinite, failing, memory, raising, ending, killed: numbers of trials that go wrong, at their second epoch (or
+    their only one). dies_once: like killed, but the first time only. sleep: seconds an epoch.
     """
 
     log: Path
     nan: tuple[int, ...] = ()
+    infinite: tuple[int, ...] = ()
     failing: tuple[int, ...] = ()
     memory: tuple[int, ...] = ()
     raising: tuple[int, ...] = ()
@@ -141,6 +141,8 @@ class Fake:
                     return
                 if job.number in self.nan:
                     accuracy = math.nan
+                if job.number in self.infinite:
+                    accuracy = math.inf
             done = epoch == job.epochs
             yield Progress(epoch, 2 / epoch, 1 / epoch, accuracy, 0.01, done=done, device="fake",
                            latency_ms=round(final_accuracy(job) * 3, 6) if done and job.latency else None,
@@ -184,7 +186,7 @@ class World:
         return Driver(study, self.ledger, FACTS, self.folder / study.name,
                       Projection(self.ledger, study.name, objectives, axes))
 
-    def search(self, study: Study, fake: Fake | None = None) -> Driver:
+    def search(self, study: Study, fake: Evaluator | None = None) -> Driver:
         """Run the study until it is finished; its driver, closed."""
         self.ledger.create_study(study.name, study.spec())
         with tenure(self.ledger, study.name, self.lease) as held:
@@ -196,7 +198,7 @@ class World:
                 driver.close()
         return driver
 
-    def execute(self, driver: Driver, fake: Fake) -> None:
+    def execute(self, driver: Driver, fake: Evaluator) -> None:
         """Run a driver with the executor of this world."""
         if self.executor == "local":
             from nas.search.local import run_local
@@ -213,7 +215,7 @@ class World:
 
     def optuna(self, name: str = "fake") -> optuna.Study:
         """What Optuna reads in the same database."""
-        storage = optuna.storages.RDBStorage(self.url, engine_kwargs={"poolclass": NullPool})     # leaves nothing open
+        storage = optuna.storages.RDBStorage(self.url, engine_kwargs={"poolclass": NullPool})     # leaves none open
         return optuna.load_study(study_name=name, storage=storage)
 
 

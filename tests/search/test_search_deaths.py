@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import signal
-import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from search_cases import Fake, World, brute_front, study, summary
+from search_processes import MAIN, begin, beside, environment, put_to_sleep, workers
 from test_search_contract import check_projection
 
 from nas.store import LeaseHeld, State
-
-HERE = Path(__file__).parent
 
 
 @pytest.mark.slow
@@ -51,20 +47,6 @@ def test_a_machine_that_is_lost_is_not_the_networks_doing(world: World) -> None:
     driver.close()
 
 
-def begin(folder: Path, executor: str, trials: int = 14, *more: str) -> subprocess.Popen[bytes]:
-    """A search in another process, seen to have begun its fifth training."""
-    fake = Fake(folder / "started.log")
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "search_main.py"), str(folder), executor, str(trials), "0.04", *more],
-        start_new_session=True, env={**os.environ, "PYTHONPATH": str(HERE)})
-    deadline = time.monotonic() + 120
-    while len(fake.started()) < 5:
-        assert process.poll() is None, "it ended before it was killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return process
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["local", "ray"])
 def test_a_driver_that_is_killed(tmp_path: Path, executor: str) -> None:
@@ -91,55 +73,62 @@ def test_a_driver_that_is_killed(tmp_path: Path, executor: str) -> None:
     assert {t.number for t in driver.front()} == brute_front(trials, driver.study)
     check_projection(world)
     if executor == "local":
-        straight = World(tmp_path_beside(tmp_path))
+        straight = World(beside(tmp_path))
         straight.search(study(trials=14))
         assert summary(straight.trials()) == summary(trials), "as if it had not been killed"
         straight.ledger.close()
     world.ledger.close()
 
 
-def tmp_path_beside(folder: Path) -> Path:
-    """Another empty folder."""
-    other = folder / "other"
-    other.mkdir()
-    return other
+def slept_beyond_its_lease(folder: Path, executor: str, url: str | None = None) -> None:
+    """Another one takes over; the first, awake again, writes nothing more and ends."""
+    process = begin(folder, executor, 14, "0.6", *([url] if url else []))
+    put_to_sleep(process, None if url else folder / "nas.db")
+    world = World(folder, url=url, lease=5)
+    if url is None:         # a server waits for one that sleeps in a transaction, and then the lease has lapsed
+        with pytest.raises(LeaseHeld, match=f"process {process.pid} on"):
+            world.search(study(trials=14))
+    time.sleep(0.7)
+    driver = world.search(study(trials=14))
+    before = trials, curves = world.trials(), world.ledger.epochs("fake")
+    assert len(trials) == 14
+    assert all(t.state in (State.COMPLETE, State.PRUNED) for t in trials)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(timeout=60) == 3
+    assert (world.trials(), world.ledger.epochs("fake")) == before
+    assert all([e.epoch for e in curve] == list(range(1, trials[n].epochs + 1)) for n, curve in curves.items())
+    assert {t.number for t in driver.front()} == brute_front(trials, driver.study)
+    check_projection(world)
+    if executor == "local":
+        straight = World(beside(folder))
+        straight.search(study(trials=14))
+        assert summary(straight.trials()) == summary(trials), "as if it had not slept"
+        straight.ledger.close()
+    world.ledger.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["local", "ray"])
 def test_a_driver_that_sleeps_beyond_its_lease(tmp_path: Path, executor: str) -> None:
-    """Another one takes over; the first, awake again, writes nothing more and ends."""
-    process = begin(tmp_path, executor, 14, "0.6")
-    while True:
-        process.send_signal(signal.SIGSTOP)
-        if not writing(tmp_path / "nas.db"):        # one that sleeps in a transaction of SQLite keeps everyone out
-            break
-        process.send_signal(signal.SIGCONT)
-        time.sleep(0.02)
-    world = World(tmp_path, lease=5)
-    with pytest.raises(LeaseHeld, match=f"process {process.pid} on"):
-        world.search(study(trials=14))
-    time.sleep(0.7)
-    driver = world.search(study(trials=14))
-    trials = world.trials()
-    assert len(trials) == 14
-    assert all(t.state in (State.COMPLETE, State.PRUNED) for t in trials)
-    process.send_signal(signal.SIGCONT)
-    assert process.wait(timeout=60) == 3
-    assert summary(world.trials()) == summary(trials)
-    assert {t.number for t in driver.front()} == brute_front(trials, driver.study)
-    check_projection(world)
-    world.ledger.close()
+    slept_beyond_its_lease(tmp_path, executor)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("round_", range(25))
+def test_a_driver_that_sleeps_beyond_its_lease_for_long(database: str, round_: int, tmp_path: Path,
+                                                        request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue("postgres_url") if database == "postgresql" else None
+    slept_beyond_its_lease(tmp_path, "local", url)
 
 
 def killed_until_done(folder: Path, kills: int, url: str | None = None) -> None:
     """A search whose driver is killed at random moments, and started again each time, ends as if it had not been."""
     trials, rng = 40, random.Random(kills)
-    arguments = [sys.executable, str(HERE / "search_main.py"), str(folder), "local", str(trials), "0.03", "60",
-                 *([url] if url else [])]
+    arguments = [*MAIN, str(folder), "local", str(trials), "0.03", "60", *([url] if url else [])]
     fake, left = Fake(folder / "started.log"), kills
     while True:
-        process = subprocess.Popen(arguments, env={**os.environ, "PYTHONPATH": str(HERE)})
+        process = subprocess.Popen(arguments, env=environment())
         before, wanted = len(fake.started()), rng.randint(0, 3)
         while left and process.poll() is None and len(fake.started()) <= before + wanted:
             time.sleep(0.005)
@@ -150,7 +139,7 @@ def killed_until_done(folder: Path, kills: int, url: str | None = None) -> None:
         if process.wait(timeout=120) == 0:
             break
     world = World(folder, url=url)
-    straight = World(tmp_path_beside(folder))
+    straight = World(beside(folder))
     straight.search(study(trials=trials))
     assert left == 0 or kills > 20, "it was done before it was killed often enough"
     assert summary(world.trials()) == summary(straight.trials())
@@ -174,18 +163,6 @@ def test_a_driver_that_is_killed_for_long(database: str, round_: int, tmp_path: 
                                           request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue("postgres_url") if database == "postgresql" else None
     killed_until_done(tmp_path, 10 + round_, url)
-
-
-def writing(database: Path) -> bool:
-    """Whether a process is in the middle of writing to an SQLite database."""
-    connection = sqlite3.connect(database, timeout=0, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
-        return True
-    finally:
-        connection.close()
-    return False
 
 
 @pytest.mark.slow
@@ -215,21 +192,3 @@ def test_ray_dies_with_its_driver(tmp_path: Path) -> None:
             break
     assert not workers(process.pid)
     assert len(fake.started()) == before
-
-
-def workers(session: int) -> list[str]:
-    """Those of the children that train; Ray's own agents take their time to notice."""
-    return [line for line in children(session) if "Trainable" in line]
-
-
-def children(session: int) -> list[str]:
-    """Command lines of the processes that are alive in a session."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            after = stat.read_text().rpartition(")")[2].split()
-            if int(after[3]) == session and after[0] != "Z":
-                found.append((stat.parent / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            pass
-    return found

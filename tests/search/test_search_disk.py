@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from search_cases import World, study, summary
+from search_processes import MAIN, environment
 
 from nas.errors import DiskFull
 from nas.settings import Search
 from nas.store import State
 
-HERE = Path(__file__).parent
-SIZES = (200, 260, 330, 400, 520)       # kB; the whole search takes about 1 MB
+SIZES = (200, 260, 330, 400, 520)       # kB; the whole search takes more than 540
+MANY_SIZES = range(98, 548, 15)
 
 
 @pytest.fixture
@@ -40,11 +41,20 @@ def resize(disk: Path, kilobytes: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", SIZES)
 def test_a_full_disk_loses_nothing(small_disk: Path, kilobytes: int, tmp_path: Path) -> None:
+    search_until_full(small_disk, kilobytes, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kilobytes", MANY_SIZES)
+def test_a_full_disk_of_any_size_loses_nothing(small_disk: Path, kilobytes: int, tmp_path: Path) -> None:
+    search_until_full(small_disk, kilobytes, tmp_path)
+
+
+def search_until_full(small_disk: Path, kilobytes: int, tmp_path: Path) -> None:
     """The search says so with its own exit code, the database is whole, and with more room it goes on."""
     resize(small_disk, kilobytes)
-    arguments = [sys.executable, str(HERE / "search_main.py"), str(small_disk), "local", "12", "0", "60"]
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "NAS_TEST_WEIGHTS": "40000"}
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
+    arguments, variables = [*MAIN, str(small_disk), "local", "12", "0", "60"], environment(NAS_TEST_WEIGHTS="40000")
+    done = subprocess.run(arguments, env=variables, capture_output=True, text=True, timeout=120)
     assert done.returncode == 4, done.stderr
     assert "make room, then run the same command again" in done.stderr
     before = {}
@@ -56,7 +66,7 @@ def test_a_full_disk_loses_nothing(small_disk: Path, kilobytes: int, tmp_path: P
         connection.close()
 
     resize(small_disk, 8_000)
-    again = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120)
+    again = subprocess.run(arguments, env=variables, capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
     connection = sqlite3.connect(small_disk / "nas.db")
     after = dict(connection.execute("SELECT number, point FROM nas_trial"))
@@ -73,8 +83,6 @@ def test_a_full_disk_loses_nothing(small_disk: Path, kilobytes: int, tmp_path: P
 
 
 def test_a_disk_without_room_for_weights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    import errno
-
     def full(path: Path, weights: bytes) -> str:
         raise DiskFull(f"{path}: {os.strerror(errno.ENOSPC)}; make room, then run the same command again")
 

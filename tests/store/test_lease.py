@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from store_cases import SPEC, epoch, everything, run, start
 
 from nas.errors import NasError
-from nas.store import LeaseHeld, LeaseLost, Ledger, Projection, Refusals, State, lease
+from nas.store import LeaseHeld, LeaseLost, Ledger, Projection, Refusals, State, engine, lease
 
 
 @pytest.fixture
@@ -80,6 +80,29 @@ STEPS: list[Callable[[Ledger], object]] = [
     lambda ledger: ledger.update_spec("s", {}),
     lambda ledger: ledger.set_checkpoint("s", 0, "there", "0" * 64),
 ]
+
+
+@pytest.mark.slow
+def test_one_that_stops_while_it_writes_to_a_server_lets_go(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its lease lapses: else whoever takes the study over would wait for it for ever."""
+    assert engine.PAUSE_SECONDS < lease.SECONDS
+    monkeypatch.setattr(engine, "PAUSE_SECONDS", 1)
+    with Ledger.open(postgres_url) as one, Ledger.open(postgres_url) as other:
+        one.create_study("s", SPEC)
+        one.take_lease("s", 0.2)
+        start(one, 0)
+
+        def write() -> None:
+            with one.batch():
+                one.add_seconds("s", 1)
+                other.take_lease("s")
+                other.put_back("s")
+
+        time.sleep(0.3)
+        with pytest.raises(LeaseLost):
+            one.patiently(write)
+        assert other.trials("s")[0].state is State.WAITING
+        assert other.study("s").seconds_spent == 0
 
 
 def test_a_renewed_lease_holds(two: tuple[Ledger, Ledger]) -> None:

@@ -64,6 +64,16 @@ def test_stopped_and_gone_on_with_is_never_stopped(monkeypatch: pytest.MonkeyPat
     assert not kept(), "a training that has ended needs it no more"
 
 
+def test_what_is_kept_is_there_until_the_result_is_taken() -> None:
+    """A worker that dies on the way to the driver loses no more than one that dies in its last epoch."""
+    training = TrainingEvaluator("cpu")(job())
+    while not next(training).done:
+        pass
+    assert len(kept()) == 1
+    training.close()
+    assert not kept()
+
+
 @pytest.mark.parametrize("where", ["folder", "memory://shared"])
 def test_what_all_workers_reach(where: str, tmp_path: Path) -> None:
     import fsspec
