@@ -137,8 +137,9 @@ class Driver:
         """Take in one more epoch of a trial, or its end; whether the trial goes on."""
         if self._stop and not progress.done and not progress.failure:
             return False
-        if not progress.failure and not math.isfinite(progress.accuracy):
-            progress = dataclasses.replace(progress, failure=f"accuracy at epoch {progress.epoch} is not a number")
+        for name in ("accuracy", "loss"):
+            if not progress.failure and not math.isfinite(value := getattr(progress, name)):
+                progress = dataclasses.replace(progress, failure=f"{name} at epoch {progress.epoch} is {value}")
         if progress.mistake:
             self.mistake = progress.failure
             self.stop()

@@ -13,12 +13,13 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -54,19 +55,48 @@ def _cmaes(space: SearchSpace, seed: int) -> BaseSampler:
     return _CmaEs(seed=seed, n_startup_trials=5, warn_independent_sampling=False)
 
 
-class _ParentsAfresh(BaseGASampler):
-    """Finds the parents of a generation afresh at every ask. Optuna remembers them in the study, where they are in
-    another order the second time: a search that was started again would go another way."""
+@dataclass
+class _Lineage:
+    """What the genetic samplers of one in-memory study have in common: they are made anew at every ask."""
+
+    axes: IntersectionSearchSpace = field(default_factory=IntersectionSearchSpace)
+    parents: dict[int, tuple[object, list[optuna.trial.FrozenTrial]]] = field(default_factory=dict)
+
+
+class _Genetic(BaseGASampler):
+    """Finds the parents of a generation afresh at every ask. Optuna keeps the first ones in the study, in another order
+    the second time: a search that was started again would go another way."""
+
+    lineage: _Lineage
+    _members: dict[int, list[optuna.trial.FrozenTrial]] | None = None
+
+    def get_population(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
+        if self._members is None:       # once an ask
+            self._members = {}
+            for trial in study._get_trials(deepcopy=False, states=[TrialState.COMPLETE], use_cache=True):
+                self._members.setdefault(trial.system_attrs.get(self._get_generation_key(), -1), []).append(trial)
+        return list(self._members.get(generation, ()))
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
         return self.select_parent(study, generation) if generation else []
 
 
-class _NSGAII(_ParentsAfresh, optuna.samplers.NSGAIISampler):
-    pass
+class _NSGAII(_Genetic, optuna.samplers.NSGAIISampler):
+    """Its parents follow from the generations before alone: they are found anew once one of those has another member.
+    (Those of NSGA-III are drawn.)"""
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
+        if not generation:
+            return []
+        before = tuple(tuple(trial.number for trial in self.get_population(study, earlier))
+                       for earlier in range(generation))
+        found = self.lineage.parents.get(generation)
+        if found is None or found[0] != before:
+            found = self.lineage.parents[generation] = before, self.select_parent(study, generation)
+        return list(found[1])
 
 
-class _NSGAIII(_ParentsAfresh, optuna.samplers.NSGAIIISampler):
+class _NSGAIII(_Genetic, optuna.samplers.NSGAIIISampler):
     pass
 
 
@@ -111,7 +141,7 @@ class Sampler:
     def show(self, seen: Iterable[Seen]) -> None:
         """Start from these observations and no others, at most `MOST_SEEN` of them."""
         known = list(seen)
-        self._study, self._handles, self._shown = self._new_study(), {}, 0
+        self._study, self._handles, self._shown, self._lineage = self._new_study(), {}, 0, _Lineage()
         if self._sequence is not None:
             self._sequence.place = max([self._sequence.place, *(int(one.attrs.get(_PLACE, 0)) for one in known)])
             return
@@ -141,7 +171,10 @@ class Sampler:
             self._refused = []
         if self._sequence is not None:
             self._study = self._new_study()     # no history: what is asked for depends on the place alone
-        self._study.sampler = self._sequence or _made(self.name, self.space, derived(self.seed, number, attempt))
+        sampler = self._sequence or _made(self.name, self.space, derived(self.seed, number, attempt))
+        if isinstance(sampler, _NSGAII | _NSGAIII):
+            sampler.lineage, sampler._search_space = self._lineage, self._lineage.axes
+        self._study.sampler = sampler
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")     # experimental features
             trial = self._study.ask()

@@ -21,7 +21,7 @@ from nas.store.tables import STUDY
 
 log = logging.getLogger("nas")
 
-WAITS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 20, 30, 30)     # seconds between attempts to reach a database that went away
+WAITS = (0.1, 0.2, 0.5, 1, 2, *(5,) * 23)       # seconds between attempts to reach a database that went away
 
 _S = TypeVar("_S", bound="Transactions")
 _P = ParamSpec("_P")

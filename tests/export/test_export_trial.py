@@ -75,7 +75,10 @@ def fresh(trained: StoredStudy) -> StoredStudy:
 
 
 def changed(stored: StoredStudy, number: int, **values: object) -> StoredStudy:
-    stored.records[number] = replace(stored.records[number], **values)  # type: ignore[arg-type]
+    record = stored.records[number]
+    first = {name: value for name, value in values.items() if name in ("accuracy", "loss")}
+    trainings = (replace(record.trainings[0], **first), *record.trainings[1:])      # type: ignore[arg-type]
+    stored.records[number] = replace(record, trainings=trainings, **values)     # type: ignore[arg-type]
     return stored
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 from search_cases import World, brute_front, study, summary
+from search_processes import beside, children
 from test_search_contract import check_projection
-from test_search_deaths import children, tmp_path_beside
 
 from nas.store import State
 
@@ -186,7 +186,7 @@ def test_machines_that_are_cut_off_and_killed(cluster: Cluster, tmp_path: Path, 
     while cluster.workers("one") and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not cluster.workers("one")
-    assert children(process.pid) == []
+    assert children(process.pid) == {}
 
     trials = world.trials()
     assert [(t.number, t.state) for t in trials] == [(n, State.COMPLETE) for n in range(TRIALS)]
@@ -201,7 +201,7 @@ def test_machines_that_are_cut_off_and_killed(cluster: Cluster, tmp_path: Path, 
     assert all("its node has died" in line or "is unavailable" in line for line in lost), lost
     check_projection(world)
 
-    straight = World(tmp_path_beside(tmp_path))
+    straight = World(beside(tmp_path))
     straight.search(wanted)
     assert summary(trials) == summary(straight.trials()), "as if all machines had been there"
     work = begun()

@@ -108,7 +108,7 @@ def test_failures_are_states_with_reasons(any_world: World, caplog: pytest.LogCa
     assert reasons["failing"] == "diverged: loss nan at epoch 2"
     assert reasons["raising"] == "ValueError: no such thing as trial 3; traceback in the log"
     assert "ended after epoch 1 of 3" in reasons["ending"]
-    assert "not a number" in reasons["nan"]
+    assert "is nan" in reasons["nan"]
     assert "out of memory" in reasons["memory"]
     assert all("\n" not in reason for reason in reasons.values())
     assert "Traceback" in caplog.text

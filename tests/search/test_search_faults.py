@@ -14,14 +14,15 @@ from search_processes import beside
 from search_training import Trained
 from test_search_contract import check_projection
 
+from nas.evaluation import Progress
 from nas.store import State
 
 REASONS = {
     "failing": (1, "diverged: loss nan at epoch 2"),
     "raising": (2, "ValueError: no such thing as trial 2; traceback in the log"),
-    "infinite": (4, "accuracy at epoch 2 is not a number"),
+    "infinite": (4, "accuracy at epoch 2 is inf"),
     "ending": (5, "the training ended after epoch 1 of 3, without a result"),
-    "nan": (7, "accuracy at epoch 2 is not a number"),
+    "nan": (7, "accuracy at epoch 2 is nan"),
     "killed": (9, "the worker died: "),
     "memory": (11, "out of memory, also at half the batch"),
 }
@@ -83,3 +84,18 @@ def test_neighbours_of_trainings_that_go_wrong_do_not_notice(
     kept, as_kept = ([one.trials()[number].checkpoint_sha256 for number in fine] for one in (world, clean))
     assert all(mine == other for mine, other in zip(kept, as_kept, strict=True) if mine and other)
     clean.ledger.close()
+
+
+@pytest.mark.parametrize(("name", "value", "reason"), [
+    ("loss", float("nan"), "loss at epoch 1 is nan"), ("loss", float("inf"), "loss at epoch 1 is inf"),
+    ("accuracy", float("-inf"), "accuracy at epoch 1 is -inf"),
+])
+def test_what_is_no_number_is_a_failure(world: World, name: str, value: float, reason: str) -> None:
+    driver = world.driver(study(trials=1))
+    job = driver.next_job()
+    assert job is not None
+    good = {"loss": 1.0, "accuracy": 0.5}
+    assert not driver.report(job.number, Progress(1, **{**good, name: value}))
+    (trial,) = world.trials()
+    assert (trial.state, trial.reason) == (State.FAILED, reason)
+    driver.close()

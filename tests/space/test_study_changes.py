@@ -22,8 +22,8 @@ from nas.study import SECTIONS, Study, study_from_spec, study_from_text
 MAY_CHANGE = {
     "about",
     "search.sampler", "search.early_stopping.kind", "search.early_stopping.first", "search.early_stopping.last",
-    "search.early_stopping.eta", "search.keep", "search.artifacts", "search.executor", "search.workers",
-    "search.gpus_per_trial", "search.address", "budget.trials", "budget.time",
+    "search.early_stopping.eta", "search.keep", "search.quota", "search.repeats", "search.artifacts",
+    "search.executor", "search.workers", "search.gpus_per_trial", "search.address", "budget.trials", "budget.time",
 }
 MUST_NOT = {
     "data.source", "data.resolution", "data.channels", "data.train", "data.validation", "data.seed",
