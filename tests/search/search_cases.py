@@ -125,6 +125,8 @@ class Fake:
             file.write(json.dumps([job.number, job.architecture.id]) + "\n")
         for epoch in range(1, job.epochs + 1):
             time.sleep(self.sleep)
+            with self._epochs.open("ab") as file:
+                file.write(b".")
             accuracy = accuracy_at(job, epoch) + self.noise * luck(job)
             if epoch == min(2, job.epochs):
                 if job.number in self.killed or (job.number in self.dies_once and attempt == 0):
@@ -150,6 +152,14 @@ class Fake:
 
     def _weights(self, job: Job) -> bytes:
         return f"weights {job.number}".encode().ljust(self.weights)
+
+    @property
+    def _epochs(self) -> Path:
+        return self.log.with_suffix(".epochs")
+
+    def work(self) -> int:
+        """Epochs trained, whatever became of them."""
+        return self._epochs.stat().st_size
 
     def started(self) -> list[tuple[int, str]]:
         """(trial, architecture id) of each training that began, in order."""

@@ -145,6 +145,7 @@ def killed_until_done(folder: Path, kills: int, url: str | None = None) -> None:
     assert summary(world.trials()) == summary(straight.trials())
     work, least = len(fake.started()), len(straight.fake.started())
     assert work <= least + kills, "each kill costs at most the training at hand"
+    print(f"{kills} kills: {fake.work()} epochs trained, {straight.fake.work()} undisturbed")
     check_projection(world)
     world.ledger.close()
     straight.ledger.close()
