@@ -29,6 +29,7 @@ class Weights:
         trial = dataclasses.replace(trial, accuracy=last.accuracy, latency_ms=last.latency_ms, state=State.COMPLETE)
         if last.weights is None or not self._keeps(trial) or not self._has_room(trial, len(last.weights)):
             return None, None
+        self.ledger.confirm_lease(self.study.name)      # the one who took it over may have written the same file
         sha256 = write_checkpoint(self._path(trial.number), last.weights)
         self._sizes[trial.number] = len(last.weights)
         return f"{self.folder.name}/checkpoints/{trial.number}.safetensors", sha256

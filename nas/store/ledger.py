@@ -123,6 +123,13 @@ class Ledger(Transactions):
             return lease.renew(connection, *self._leases[study], seconds)
 
     @patient
+    def confirm_lease(self, study: str) -> None:
+        """Before something that no transaction undoes: raises `LeaseLost` where the lease was this ledger's and is not
+        any more."""
+        with self._study(study):
+            pass
+
+    @patient
     def give_back_lease(self, study: str) -> None:
         """The study can be run by others."""
         with self.writing() as connection:

@@ -7,6 +7,7 @@ import errno
 import os
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from search_processes import MAIN, environment
 
 from nas.errors import DiskFull
 from nas.settings import Search
-from nas.store import State
+from nas.store import LeaseLost, State
 
 SIZES = (200, 260, 330, 400, 520)       # kB; the whole search takes more than 540
 MANY_SIZES = range(98, 548, 15)
@@ -109,6 +110,22 @@ def test_whose_weights_are_kept(keep: str, world: World) -> None:
     else:
         assert files == (set(range(16)) if keep == "all" else set())
     assert Search.model_fields["keep"].default == "front"
+
+
+def test_a_driver_that_lost_its_lease_writes_no_weights(world: World) -> None:
+    world.ledger.create_study("fake", study(trials=1).spec())
+    world.ledger.take_lease("fake", 0.01)
+    driver = world.driver(study(trials=1, stopping="none", epochs=1))
+    job = driver.next_job()
+    assert job is not None
+    time.sleep(0.05)
+    other = World(world.folder)
+    other.ledger.take_lease("fake")
+    (progress,) = dataclasses.replace(world.fake, weights=10)(job)
+    with pytest.raises(LeaseLost):
+        driver.report(job.number, progress)
+    assert not list(world.folder.rglob("*.safetensors"))
+    other.ledger.close()
 
 
 @pytest.mark.parametrize("keep", ["front", "all"])

@@ -79,6 +79,9 @@ STEPS: list[Callable[[Ledger], object]] = [
     lambda ledger: ledger.add_infeasible("s", {"macs": Refusals.one(0.1)}),
     lambda ledger: ledger.update_spec("s", {}),
     lambda ledger: ledger.set_checkpoint("s", 0, "there", "0" * 64),
+    lambda ledger: ledger.start_repeat("s", 0, 1),
+    lambda ledger: ledger.finish_repeat("s", 0, 1, State.FAILED),
+    lambda ledger: ledger.confirm_lease("s"),
 ]
 
 

@@ -90,6 +90,50 @@ def test_a_trial_from_start_to_end(study: Ledger) -> None:
     assert study.trial("s", 0) == done
 
 
+def test_a_trial_of_several_seeds(study: Ledger) -> None:
+    """Its accuracy and loss are means over what is complete, its seconds a sum; curve and weights are the first's."""
+    first = run(study, 0)
+    assert [one.seed for one in first.trainings] == [0]
+    going = twice(study, lambda: study.start_repeat("s", 0, 1))
+    assert [(one.seed, one.state) for one in going.trainings] == [(0, State.COMPLETE), (1, State.RUNNING)]
+    assert (going.accuracy, going.seeds, going.spread) == (first.accuracy, 1, None)
+    done = twice(study, lambda: study.finish_repeat("s", 0, 1, State.COMPLETE, "", [epoch(1, 0.2), epoch(2, 0.5)]))
+    assert done.accuracy == pytest.approx((0.3 + 0.5) / 2)
+    assert done.spread == pytest.approx(0.2 / 2 ** 0.5)
+    assert (done.seeds, done.seconds, done.state) == (2, first.seconds + 4.0, State.COMPLETE)
+    assert done.loss == pytest.approx((0.5 + 0.75) / 2)
+    assert study.epochs("s")[0] == [epoch(1, 0.1), epoch(2, 0.2), epoch(3, 0.3)]
+    study.start_repeat("s", 0, 2)
+    failed = twice(study, lambda: study.finish_repeat("s", 0, 2, State.FAILED, "diverged", [epoch(1, 0.1)]))
+    assert failed.accuracy == done.accuracy
+    assert [(one.state, one.reason) for one in failed.trainings[1:]] == [(State.COMPLETE, ""),
+                                                                        (State.FAILED, "diverged")]
+
+    study.start_repeat("s", 0, 3)
+    assert study.put_back("s") == []
+    assert [one.seed for one in study.trial("s", 0).trainings] == [0, 1, 2], "one that ran is not there any more"
+    assert study.retry_trials("s") == [0]
+    assert [one.seed for one in study.trial("s", 0).trainings] == [0, 1]
+    for wrong in (lambda: study.start_repeat("s", 7, 1), lambda: study.finish_repeat("s", 0, 9, State.COMPLETE)):
+        with pytest.raises(IllegalStep):
+            wrong()
+    start(study, 1)
+    with pytest.raises(IllegalStep, match="trial 1 is RUNNING"):
+        study.start_repeat("s", 1, 1)
+
+
+def test_a_seed_that_another_study_has_trained(study: Ledger) -> None:
+    run(study, 0)
+    study.create_study("t", SPEC)
+    study.start_trial("t", 0, point(0), {}, network(0), COST, key(0, seed=1))
+    study.finish_trial("t", 0, State.COMPLETE, "", epoch(1, 0.9))
+    found = study.start_repeat("s", 0, 1)
+    assert [(one.state, one.accuracy) for one in found.trainings] == [(State.COMPLETE, 0.3), (State.COMPLETE, 0.9)]
+    study.put_back("s")
+    study.retry_trials("s")
+    assert len(study.trial("s", 0).trainings) == 2, "what is another study's is left alone"
+
+
 @pytest.mark.parametrize("state", [State.COMPLETE, State.PRUNED, State.FAILED, State.OUT_OF_MEMORY])
 def test_every_end_keeps_its_reason(study: Ledger, state: State) -> None:
     done = run(study, 0, state)

@@ -26,11 +26,14 @@ def study(ledger: Ledger) -> Ledger:
     lambda ledger: ledger.put_back("s"),
     lambda ledger: ledger.create_study("t", {}),
     lambda ledger: ledger.add_infeasible("s", {"macs": Refusals.one(0.1), "params": Refusals.one(0.2)}),
-], ids=["start", "reuse", "epoch", "finish", "put back", "study", "infeasible"])
+    lambda ledger: ledger.start_repeat("s", 0, 2),
+    lambda ledger: ledger.finish_repeat("s", 0, 1, State.COMPLETE, "", [epoch(1), epoch(2)]),
+], ids=["start", "reuse", "epoch", "finish", "put back", "study", "infeasible", "start repeat", "finish repeat"])
 def test_a_crash_between_any_two_statements_of_a_step(study: Ledger, step: Callable[[Ledger], object]) -> None:
     run(study, 0)
     start(study, 1)
     study.record_epoch("s", 1, epoch(1))
+    study.start_repeat("s", 0, 1)
     study.trials("s")
     before = everything(study)
     for last in range(1, 50):
