@@ -93,6 +93,7 @@ def _ray(cpus: float, address: str | None) -> Iterator[None]:
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
         what = " ".join(str(error).split())[:300]
         raise NasError(f"Ray did not start: {what}; use --executor local to do without it") from error
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)        # of a worker's end, our own log tells
     try:
         yield
     finally:
