@@ -19,7 +19,6 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseGASampler, BaseSampler
-from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -59,7 +58,8 @@ def _cmaes(space: SearchSpace, seed: int) -> BaseSampler:
 class _Lineage:
     """What the genetic samplers of one in-memory study have in common: they are made anew at every ask."""
 
-    axes: IntersectionSearchSpace = field(default_factory=IntersectionSearchSpace)
+    looked_at: set[int] = field(default_factory=set)        # numbers of the trials that `axes` is of
+    axes: dict[str, BaseDistribution] | None = None         # those that all complete trials have
     parents: dict[int, tuple[object, list[optuna.trial.FrozenTrial]]] = field(default_factory=dict)
 
 
@@ -69,6 +69,16 @@ class _Genetic(BaseGASampler):
 
     lineage: _Lineage
     _members: dict[int, list[optuna.trial.FrozenTrial]] | None = None
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: optuna.trial.FrozenTrial,
+                                    ) -> dict[str, BaseDistribution]:
+        lineage = self.lineage
+        for one in study._get_trials(deepcopy=False, states=[TrialState.COMPLETE], use_cache=True):
+            if one.number not in lineage.looked_at:
+                lineage.looked_at.add(one.number)
+                lineage.axes = {name: distribution for name, distribution in sorted(one.distributions.items())
+                                if lineage.axes is None or name in lineage.axes}
+        return {name: axis for name, axis in (lineage.axes or {}).items() if not axis.single()}
 
     def get_population(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
         if self._members is None:       # once an ask
@@ -173,7 +183,7 @@ class Sampler:
             self._study = self._new_study()     # no history: what is asked for depends on the place alone
         sampler = self._sequence or _made(self.name, self.space, derived(self.seed, number, attempt))
         if isinstance(sampler, _NSGAII | _NSGAIII):
-            sampler.lineage, sampler._search_space = self._lineage, self._lineage.axes
+            sampler.lineage = self._lineage
         self._study.sampler = sampler
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")     # experimental features
