@@ -70,8 +70,10 @@ def search_while(world: World, trials: int, sleep: float, *actions: Callable[[],
 
 
 @pytest.mark.slow
-def test_readers_and_a_long_lock_on_sqlite(tmp_path: Path) -> None:
-    """16 readers as a dashboard has them, and somebody who keeps the file to himself for seconds."""
+@pytest.mark.parametrize(("seconds", "trials"), [
+    (2, 60), pytest.param(20, 300, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])])
+def test_readers_and_a_long_lock_on_sqlite(seconds: int, trials: int, tmp_path: Path) -> None:
+    """16 readers as a dashboard has them, and somebody who keeps the file to himself for seconds, again and again."""
     world = World(tmp_path)
     database = tmp_path / "nas.db"
 
@@ -86,11 +88,11 @@ def test_readers_and_a_long_lock_on_sqlite(tmp_path: Path) -> None:
         time.sleep(1.5)
         connection = sqlite3.connect(database, timeout=60, isolation_level=None)
         connection.execute("BEGIN EXCLUSIVE")
-        time.sleep(2)
+        time.sleep(seconds)
         connection.execute("COMMIT")
         connection.close()
 
-    search_while(world, 60, 0.01, lock, *[read] * 16)
+    search_while(world, trials, 0.01, lock, *[read] * 16)
 
 
 @contextmanager
