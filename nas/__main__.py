@@ -61,13 +61,15 @@ def run(arguments: list[str]) -> int:
 
 
 def _keep_traceback(arguments: list[str]) -> Path:
+    from nas.errors import without_passwords
+
     text = f"{time.strftime('%Y-%m-%d %H:%M:%S')} nas {' '.join(arguments)}\n{traceback.format_exc()}\n"
     for folder in (Path("studies"), Path(tempfile.gettempdir())):
         path = folder / "nas-errors.log"
         with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
-            file.write(text)
+            file.write(without_passwords(text))
             return path
-    print(text, file=sys.stderr)
+    print(without_passwords(text), file=sys.stderr)
     return Path("the lines above")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from nas.errors import NasError, disk_full
@@ -30,11 +31,14 @@ def write_checkpoint(path: Path, weights: bytes) -> str:
     return hashlib.sha256(weights).hexdigest()
 
 
-def sweep_checkpoints(folder: Path) -> None:
-    """Remove what processes that were killed had not finished."""
+def sweep_checkpoints(folder: Path, kept: Collection[str]) -> None:
+    """Remove what processes that were killed had not finished, or had not come to record: all names but `kept`."""
     for left in folder.glob(".*.safetensors.*"):
         if not runs(left.suffix[1:]):
             remove_checkpoint(left)
+    for file in folder.glob("*.safetensors"):
+        if file.name not in kept:
+            remove_checkpoint(file)
 
 
 def runs(pid: str) -> bool:

@@ -7,6 +7,7 @@ code 2. Anything else is a defect of ours: it keeps its traceback, in a log file
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,12 @@ def shown(value: Any, limit: int = 60) -> str:
     """`value` as the user would write it, cut to `limit` characters."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def without_passwords(text: str) -> str:
+    """`text` without the passwords of the URLs in it."""
+    text = re.sub(r"(://[^/@\s:]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([?&](?:password|passfile|sslpassword)=)[^&\s]+", r"\1***", text)
 
 
 def one_line(text: str) -> str:

@@ -88,7 +88,7 @@ def gpu_memory(job: Job) -> tuple[int, int]:
 def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | None) -> Iterator[Progress]:
     model = build(plan(job.architecture, job.shape, job.classes), seed=job.seed)
     trainer = Trainer(model, dataset, job.recipe, seed=job.seed, numerics=numerics, micro_batch=micro_batch)
-    place = snapshots.place_of(job, dataset.checksum, str(numerics), micro_batch)
+    place = snapshots.place_of(job, dataset.checksum, numerics.device, str(numerics), micro_batch)
     so_far: list[Progress] = []
     if found := snapshots.find(place):
         state, so_far = found

@@ -41,10 +41,11 @@ class Place:
     ours: bool
 
 
-def place_of(job: Job, data: str, numerics: str, micro_batch: int | None) -> Place:
+def place_of(job: Job, data: str, device: str, numerics: str, micro_batch: int | None) -> Place:
     """The place of all trainings that go exactly like `job` on the data of checksum `data`."""
+    threads = job.threads if device == "cpu" else None      # on a GPU they change nothing
     key = cache.key_of(job.network.id, job.shape, job.classes, data, job.recipe.model_dump(), job.seed,
-                       job.threads, numerics, micro_batch, torch.__version__, version("nas"))
+                       threads, device, numerics, micro_batch, torch.__version__, version("nas"))
     folder = job.artifacts or str(cache.root())
     return Place(f"{folder.rstrip('/')}/snapshots", f"{key}.safetensors", not job.artifacts)
 

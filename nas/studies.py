@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from nas.data import DataInfo, describe
 from nas.errors import NasError
-from nas.store import EpochRecord, Ledger, TrialRecord
+from nas.store import EpochRecord, Ledger, Refusals, TrialRecord
 from nas.study import Study, study_from_spec
 
 if TYPE_CHECKING:
@@ -80,6 +80,17 @@ class StoredStudy:
         return found
 
     @property
+    def infeasible(self) -> dict[str, Refusals]:
+        """The points that were refused, by the constraint that they broke."""
+        found: dict[str, Refusals] = self._read["infeasible"]
+        return found
+
+    @property
+    def seconds_spent(self) -> float:
+        """Of search."""
+        return float(self._read["seconds"])
+
+    @property
     def running(self) -> bool:
         """Whether a living process runs it."""
         return bool(self._read["running"])
@@ -111,7 +122,7 @@ class StoredStudy:
         return Results(
             self.name, self.study.spec(), yaml_text(self.study.spec()), list(self.study.objectives), trials, axes,
             epochs, {n: record.architecture for n, record in self.records.items()}, self.shape, self.info.classes,
-            self._read["infeasible"], self._read["seconds"], _data_line(self.info),
+            self.infeasible, self.seconds_spent, _data_line(self.info),
             f"{platform.node()}: {', '.join(devices) or 'nothing trained'}")
 
     def trials(self) -> pd.DataFrame:

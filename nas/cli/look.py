@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -75,31 +76,35 @@ def status(name: Name = None, storage: Storage = None, json: Json = False) -> No
 
 def _to_act_on(stored: StoredStudy) -> list[str]:
     """What failed and why, and what was refused and by how much."""
-    failed = [record for record in stored.records.values() if record.state in ("FAILED", "OUT_OF_MEMORY")]
-    lines = [f"  trial {one.number} {one.state.lower()}: {one.reason}" for one in failed[:_FAILED_SHOWN]]
+    failed = [(record.number, one) for record in stored.records.values() for one in record.trainings
+              if one.state in ("FAILED", "OUT_OF_MEMORY")]
+    lines = [f"  trial {number}, seed {one.seed}, {one.state.lower()}: {one.reason}"
+             for number, one in failed[:_FAILED_SHOWN]]
     if failed:
         more = f"{len(failed) - _FAILED_SHOWN} more; " if len(failed) > _FAILED_SHOWN else ""
         lines.append(f"  {more}try them again: nas retry {stored.name} --failed")
-    refused = sorted(stored.results.infeasible.items(), key=lambda item: -item[1].count)
+    refused = sorted(stored.infeasible.items(), key=lambda item: -item[1].count)
     said = [f"{found.count:,} by {name}" + (f" ({found.extent})" if found.extent else "") for name, found in refused]
     return [*lines, *([f"  infeasible points: {', '.join(said)}"] if said else [])]
 
 
 def _standing(stored: StoredStudy) -> dict[str, Any]:
+    """Without a look at the data, which may be gone."""
+    from nas.search.near_front import NearFront
     from nas.units import human_seconds
 
-    trials = stored.trials()
-    complete = trials[trials["state"] == "COMPLETE"]
-    best = float(complete["accuracy"].max()) if len(complete) else None
-    states = {str(s): int(n) for s, n in trials["state"].value_counts().items()}
+    records = stored.records.values()
+    complete = [record for record in records if record.state == "COMPLETE"]
+    best = max((record.accuracy for record in complete if record.accuracy is not None), default=None)
+    states = {str(state): count for state, count in Counter(record.state for record in records).most_common()}
     if not stored.running and "RUNNING" in states:      # their driver died: the next nas run takes them up
         states["WAITING"] = states.get("WAITING", 0) + states.pop("RUNNING")
     return {
         "name": stored.name, "running": stored.running, "states": states,
-        "front_size": len(stored.front()), "best_accuracy": best,
-        "reused": int(trials["reused"].fillna(False).astype(bool).sum()),
-        "infeasible": {name: asdict(found) for name, found in stored.results.infeasible.items()},
-        "seconds": stored.results.seconds_spent, "time": human_seconds(stored.results.seconds_spent),
+        "front_size": len(NearFront(stored.study.objectives, complete).front()), "best_accuracy": best,
+        "reused": sum(record.reused for record in records),
+        "infeasible": {name: asdict(found) for name, found in stored.infeasible.items()},
+        "seconds": stored.seconds_spent, "time": human_seconds(stored.seconds_spent),
     }
 
 

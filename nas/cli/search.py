@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -51,6 +52,7 @@ def run(
 
     Example: nas run search_spaces/resnext.yaml --data cifar10 --budget 12h --workers 8
     """
+    from nas.errors import without_passwords
     from nas.study import load_study
 
     study = load_study(path, overrides({
@@ -61,7 +63,7 @@ def run(
         "search.sampler": sampler, "search.keep": keep, "search.quota": quota, "search.repeats": repeats, "seed": seed,
         "name": name,
     }, set_))
-    again = " ".join(["nas", *sys.argv[1:]]) if sys.argv[0].endswith("nas") else f"nas run {path}"
+    again = without_passwords(shlex.join(["nas", *sys.argv[1:]])) if sys.argv[0].endswith("nas") else f"nas run {path}"
     return _searched(study, storage, json, again, fork=fork)
 
 

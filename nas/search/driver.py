@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.evaluation import Job, Progress, recipe_key
+from nas.search import repeats
 from nas.search.allowance import Allowance
 from nas.search.halving import Halving
 from nas.search.observations import Observations
@@ -29,7 +30,6 @@ from nas.space import Judgement
 from nas.store import EpochRecord, EvaluationKey, Ledger, Projection, Refusals, State, TrialRecord
 from nas.study import Study
 
-_LOOK_EVERY = 1.0       # seconds between looks at what other studies train for us
 _CRASHES = 2            # times that a trial whose worker died is started again
 _LOSSES = 10            # the same where its machine was lost: that is rarely the network's doing
 _FAILURES = 6           # trials that fail in a row: then it is not the networks
@@ -93,6 +93,8 @@ class Driver:
         for number, curve in self.curves.items():
             for epoch in curve:
                 self._note_level(number, epoch)
+        for trial in self._waiting:     # an epoch of a running trial is written once it is to go on from there
+            self.halving.promote(trial.number)
         complete = [trial for trial in ended if trial.state is State.COMPLETE]
         self.weights = Weights(study, ledger, folder, complete)
         self.repeats = Repeats(study, complete)
@@ -179,8 +181,7 @@ class Driver:
         self._running.discard(number)
         ends, most = (self._losses, _LOSSES) if lost else (self._crashes, _CRASHES)
         ends[number] += 1
-        if ends[number] <= most and not self.ending:
-            self.curves.pop(number, None)
+        if ends[number] <= most or self.ending:     # what ends this run may have ended the worker, too
             self.recorder.forget(number)
             self._waiting += self.ledger.put_back(self.study.name, [number])
             return
@@ -199,13 +200,13 @@ class Driver:
     @property
     def awaiting(self) -> bool:
         """Whether another study trains what this one needs, too."""
-        return bool(self._awaited) and not self.ending
+        return bool(self._awaited or self.repeats.waiting) and not self.ending
 
     @property
     def finished(self) -> bool:
         """Whether nothing runs and nothing will."""
         return not self._running and not self.repeats.running and (self.ending or not (
-            self._waiting or self._awaited or self._more() or any(self._repeatable())
+            self._waiting or self.awaiting or self._more() or any(self._repeatable())
             or self._promotable() is not None))
 
     def running(self) -> list[tuple[TrialRecord, EpochRecord | None]]:
@@ -218,7 +219,6 @@ class Driver:
         """Put back what still runs, charge the time, and bring the projection up to date."""
         for trial in self.ledger.put_back(self.study.name):
             self._keep(trial)
-            self.curves.pop(trial.number, None)
         self._running.clear()
         self.repeats.running.clear()
         self.recorder.close()
@@ -281,20 +281,31 @@ class Driver:
     def _look_again(self) -> None:
         """From time to time, take up what another study was to train: whether it still does, the ledger tells."""
         now = time.monotonic()
-        if self._awaited and now - self._looked >= _LOOK_EVERY:
+        if self._awaited and now - self._looked >= repeats.LOOK_EVERY:
             self._waiting += self._awaited
             self._awaited, self._looked = [], now
 
     def _repeat(self) -> Job | None:
         """The next training of a trial with another seed; those whose result is there already are taken in."""
-        for trial, seed in self._repeatable():
-            trial = self.ledger.start_repeat(self.study.name, trial.number, seed)
-            if any(one.seed == seed and one.state.finished for one in trial.trainings):
-                self._repeated(trial)
-                return self._repeat()
-            self.repeats.begin(trial.number, seed)
-            return self._job(trial, seed, False, ())
-        return None
+        job, taken, put_off = None, False, set[int]()
+        while job is None:
+            found = next((found for found in self._repeatable() if found[0].number not in put_off), None)
+            if found is None:
+                break
+            trial, seed = self.ledger.start_repeat(self.study.name, found[0].number, found[1]), found[1]
+            training = next((one for one in trial.trainings if one.seed == seed), None)
+            if training is None:        # another study trains just this
+                self.repeats.put_off(trial.number)
+                put_off.add(trial.number)
+            elif training.state.finished:
+                self._take_in(trial)
+                taken = True
+            else:
+                self.repeats.begin(trial.number, seed)
+                job = self._job(trial, seed, False, ())
+        if taken:
+            self._accuracies_changed()
+        return job
 
     def _repeatable(self) -> Iterator[tuple[TrialRecord, int]]:
         for trial, seed in self.repeats.wanted():
@@ -364,24 +375,29 @@ class Driver:
 
     def _crashed_repeat(self, number: int, reason: str, lost: bool) -> None:
         seed = self.repeats.running[number].seed
-        if self.repeats.crashed(self.trials[number], lost) > (_LOSSES if lost else _CRASHES):
+        times = self.repeats.crashed(self.trials[number], lost)
+        if times > (_LOSSES if lost else _CRASHES) and not self.ending:
             self.repeats.begin(number, seed)
             self._end_repeat(number, State.FAILED, reason, "")
 
     def _end_repeat(self, number: int, state: State, reason: str, device: str) -> None:
         repeat = self.repeats.running[number]
-        self._repeated(self.recorder.finish_repeat(number, repeat.seed, state, reason, repeat.curve, device))
+        self._take_in(self.recorder.finish_repeat(number, repeat.seed, state, reason, repeat.curve, device))
+        self._accuracies_changed()
 
-    def _repeated(self, trial: TrialRecord) -> None:
+    def _take_in(self, trial: TrialRecord) -> None:
         """The accuracy of a trial is now the mean over one more seed."""
         self._keep(trial)
         self.repeats.admit(trial)
         self.tally.ended += 1
-        self.weights.revise([one for one in self.trials.values() if one.state is State.COMPLETE])
+        self.on_trial(trial)
+
+    def _accuracies_changed(self) -> None:
+        for dropped in self.weights.revise([one for one in self.trials.values() if one.state is State.COMPLETE]):
+            self._keep(dropped)
         if self.observations.whole:
             self.sampler.show(self.observations.all())
         self.recorder.update()
-        self.on_trial(trial)
 
     def _keep(self, trial: TrialRecord) -> None:
         self.allowance.saw(trial)
@@ -393,7 +409,6 @@ class Driver:
         back = self.ledger.put_back(self.study.name)
         for trial in back:
             self.trials[trial.number] = trial
-            self.curves.pop(trial.number, None)
         return back
 
     def _observe(self, number: int) -> None:

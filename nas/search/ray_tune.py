@@ -59,7 +59,7 @@ def run_ray(
         )
         try:
             tuner.fit()
-        except RuntimeError as error:       # Tune wraps what our parts raise
+        except Exception as error:      # Tune wraps what our parts raise, in errors of several kinds
             ours = _ours(error)
             if ours is None:
                 raise

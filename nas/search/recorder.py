@@ -74,7 +74,8 @@ class Recorder:
         if not force and time.monotonic() - self._last < EVERY:
             return
         if self._epochs:
-            self.ledger.patiently(self._write_epochs)
+            seconds = self._uncharged()
+            self.ledger.patiently(lambda: self._write_epochs(seconds))
             self._epochs.clear()
         if self.projection is not None and self._dirty:
             self.projection.update([self._trials[number] for number in sorted(self._dirty)],
@@ -88,8 +89,9 @@ class Recorder:
         self.ledger.add_seconds(self.study, self._uncharged())
         self.update(force=True)
 
-    def _write_epochs(self) -> None:
+    def _write_epochs(self, seconds: float) -> None:
         with self.ledger.batch():
+            self.ledger.add_seconds(self.study, seconds)
             for number, epochs in self._epochs.items():
                 for epoch in epochs:
                     self.ledger.record_epoch(self.study, number, epoch)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from nas.store import EpochRecord, State, TrialRecord
 from nas.study import Study
+
+LOOK_EVERY = 1.0        # seconds between looks at what other studies train for us
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Repeats:
         self.seeds = [(study.seed + more) % 2**32 for more in range(1, study.search.repeats)]
         self.running: dict[int, Repeat] = {}
         self._wanted: dict[int, TrialRecord] = {}
+        self._put_off: dict[int, float] = {}        # until when, by this process's clock
         self._crashes: Counter[tuple[int, int, bool]] = Counter()
         for trial in complete:
             self.admit(trial)
@@ -34,17 +38,30 @@ class Repeats:
         """A trial as it is now: it has a turn for as long as it lacks a seed."""
         self.running.pop(trial.number, None)
         self._wanted.pop(trial.number, None)
+        self._put_off.pop(trial.number, None)
         if trial.state is State.COMPLETE and self._lacking(trial):
             self._wanted[trial.number] = trial
 
     def wanted(self) -> Iterator[tuple[TrialRecord, int]]:
         """The trials to be trained again, in order, and the next seed of each."""
+        now = time.monotonic()
         for trial in list(self._wanted.values()):
-            yield trial, self._lacking(trial)[0]
+            if self._put_off.get(trial.number, 0.0) <= now:
+                yield trial, self._lacking(trial)[0]
+
+    def put_off(self, number: int) -> None:
+        """Another study trains just this: look again in a while."""
+        self._put_off[number] = time.monotonic() + LOOK_EVERY
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a trial was put off."""
+        return bool(self._put_off)
 
     def begin(self, number: int, seed: int) -> None:
         """The training of a trial with `seed` runs now."""
         del self._wanted[number]
+        self._put_off.pop(number, None)
         self.running[number] = Repeat(seed)
 
     def crashed(self, trial: TrialRecord, lost: bool) -> int:

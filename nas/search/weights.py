@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,35 +20,46 @@ class Weights:
     def __init__(self, study: Study, ledger: Ledger, folder: Path, complete: Sequence[TrialRecord]):
         self.study, self.ledger, self.folder = study, ledger, folder
         self.near = NearFront(study.objectives, complete)
-        sweep_checkpoints(folder / "checkpoints")
-        self._sizes = {trial.number: self._size(trial) for trial in complete if trial.checkpoint and not trial.reused}
-        self._kept = {trial.number: trial for trial in complete if trial.number in self._sizes}
+        self._kept = {trial.number: trial for trial in complete if trial.checkpoint and not trial.reused}
+        sweep_checkpoints(folder / "checkpoints", {self._path(trial).name for trial in self._kept.values()})
+        self._sizes = {trial.number: self._size(trial) for trial in self._kept.values()}
         self._dropped: list[TrialRecord] = []
 
     def write(self, trial: TrialRecord, last: Progress) -> tuple[str | None, str | None]:
-        """Write what came with the last epoch of a training, where it is to be kept: its place, and its digest."""
+        """Write what came with the last epoch of a training, where it is to be kept: its place, and its digest.
+
+        A part of the digest is in the name: whoever lost the study to another driver and does not know it yet does not
+        write over that one's file.
+        """
         trial = dataclasses.replace(trial, accuracy=last.accuracy, latency_ms=last.latency_ms, state=State.COMPLETE)
         if last.weights is None or not self._keeps(trial) or not self._has_room(trial, len(last.weights)):
             return None, None
-        self.ledger.confirm_lease(self.study.name)      # the one who took it over may have written the same file
-        sha256 = write_checkpoint(self._path(trial.number), last.weights)
+        self.ledger.confirm_lease(self.study.name)
+        name = f"checkpoints/{trial.number}-{hashlib.sha256(last.weights).hexdigest()[:8]}.safetensors"
+        sha256 = write_checkpoint(self.folder / name, last.weights)
         self._sizes[trial.number] = len(last.weights)
-        return f"{self.folder.name}/checkpoints/{trial.number}.safetensors", sha256
+        return f"{self.folder.name}/{name}", sha256
 
     def admit(self, trial: TrialRecord) -> Iterator[TrialRecord]:
         """Take in a COMPLETE trial; those whose weights were dropped for it, as they are now."""
         if trial.number in self._sizes:
             self._kept[trial.number] = trial
-        for out in self.near.admit(trial):
-            if self.study.search.keep != "all" and out.number in self._kept:
+        self.near.admit(trial)
+        return self._drop_outside()
+
+    def revise(self, complete: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
+        """The accuracies of COMPLETE trials are others now; those whose weights were dropped for it, as they are."""
+        self.near = NearFront(self.study.objectives, complete)
+        self._kept = {trial.number: trial for trial in complete if trial.number in self._sizes}
+        return self._drop_outside()
+
+    def _drop_outside(self) -> Iterator[TrialRecord]:
+        if self.study.search.keep != "all":
+            near = {trial.number for trial in self.near.trials}
+            for out in [trial for trial in self._kept.values() if trial.number not in near]:
                 self._drop(out)
         yield from self._dropped
         self._dropped.clear()
-
-    def revise(self, complete: Sequence[TrialRecord]) -> None:
-        """The accuracies of COMPLETE trials are others now. What is dropped for the next one follows from them."""
-        self.near = NearFront(self.study.objectives, complete)
-        self._kept = {trial.number: trial for trial in complete if trial.number in self._sizes}
 
     def _keeps(self, trial: TrialRecord) -> bool:
         if self.study.search.keep != "front":
@@ -65,7 +77,10 @@ class Weights:
         def worth(one: TrialRecord) -> tuple[bool, float]:
             return one.number in front, one.accuracy or 0.0
 
-        less = sorted((one for one in self._kept.values() if worth(one) < worth(trial)), key=worth)
+        if sum(self._sizes.values()) + size <= quota:
+            return True
+        less = sorted((one for one in self._kept.values() if worth(one) < worth(trial)
+                       and not self.ledger.shared(self.study.name, one.number)), key=worth)
         if sum(self._sizes.values()) - sum(self._sizes[one.number] for one in less) + size > quota:
             return False
         for one in less:
@@ -78,15 +93,15 @@ class Weights:
         if self.ledger.shared(self.study.name, trial.number):
             return
         self.ledger.clear_checkpoint(self.study.name, trial.number)
-        remove_checkpoint(self._path(trial.number))
+        remove_checkpoint(self._path(trial))
         del self._sizes[trial.number], self._kept[trial.number]
         self._dropped.append(dataclasses.replace(trial, checkpoint=None, checkpoint_sha256=None))
 
-    def _path(self, number: int) -> Path:
-        return self.folder / "checkpoints" / f"{number}.safetensors"
+    def _path(self, trial: TrialRecord) -> Path:
+        return self.folder.parent / (trial.checkpoint or "")
 
     def _size(self, trial: TrialRecord) -> int:
         try:
-            return self._path(trial.number).stat().st_size
+            return self._path(trial).stat().st_size
         except OSError:
             return 0

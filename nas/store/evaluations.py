@@ -58,8 +58,9 @@ def add_architecture(connection: Connection, identity: str, architecture: Networ
 
 
 def add(connection: Connection, study_id: int, cost: Cost, key: EvaluationKey, held: Held | None) -> Held:
-    """A training that runs. It holds its key, unless another that runs or waits does; `held`: the one that does so."""
-    if held is not None and held.state.finished:
+    """A training that runs. It holds its key, unless another study trains just this. `held`: the one that has it."""
+    free = not in_flight(connection, study_id, key)
+    if held is not None and free:
         set_values(connection, held.id, key=None)
     row: dict[str, Any] = {
         "key": key.key, "architecture_id": key.architecture_id, "recipe_key": key.recipe_key,
@@ -67,7 +68,7 @@ def add(connection: Connection, study_id: int, cost: Cost, key: EvaluationKey, h
         "state": State.RUNNING, "reason": "", "epochs_done": 0, "seconds": 0.0, "device": "",
         "started": inserting.now(), "params": cost.params, "macs": cost.macs, "activations": cost.activations}
     inserted: tuple[Any, ...] = ()
-    if held is None or held.state.finished:
+    if free:
         inserted = inserting.add_once(connection, EVALUATION, row)
     if not inserted:
         inserted = inserting.add(connection, EVALUATION, {**row, "key": None})
@@ -108,16 +109,22 @@ def has_epoch(connection: Connection, evaluation_id: int, epoch: int) -> bool:
     return connection.execute(_HAS_EPOCH, {"of_evaluation": evaluation_id, "of_epoch": epoch}).first() is not None
 
 
-def claim(connection: Connection, evaluation_id: int, key: EvaluationKey) -> None:
-    """A result that stands holds its key, unless another one got there first."""
-    held = holder(connection, key)
-    if held is not None and (held.id == evaluation_id or held.state.stored):
+def take_key(connection: Connection, evaluation_id: int, key: EvaluationKey, held: Held | None) -> None:
+    """A training that runs from now on holds its key. `held`: who has it, and does not train it now."""
+    if held is not None and held.id == evaluation_id:
         return
     if held is not None:
         set_values(connection, held.id, key=None)
     # Another study may do the same in this moment: one of the two then holds it.
     with contextlib.suppress(IntegrityError), inserting.raced(connection):
         set_values(connection, evaluation_id, key=key.key)
+
+
+def claim(connection: Connection, evaluation_id: int, key: EvaluationKey) -> None:
+    """A result that stands holds its key, unless another one got there first."""
+    held = holder(connection, key)
+    if held is None or not held.state.stored:
+        take_key(connection, evaluation_id, key, held)
 
 
 def in_flight(connection: Connection, study_id: int, key: EvaluationKey) -> str:

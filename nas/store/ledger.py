@@ -206,7 +206,7 @@ class Ledger(Transactions):
 
     @patient
     def put_back(self, study: str, numbers: Collection[int] | None = None) -> list[TrialRecord]:
-        """The trials of a driver that died wait again, at the same points and without the epochs they had.
+        """The trials of a driver that died wait again, at the same points.
 
         numbers: only these, those of a worker that died. Returns all of them that wait, in order. Only the one driver
         of the study may call it.
@@ -230,16 +230,16 @@ class Ledger(Transactions):
 
     @patient
     def promote_trial(self, study: str, number: int) -> TrialRecord:
-        """A PRUNED trial is RUNNING again, from the start; or finished and `reused`, where another study has its
-        complete result."""
+        """A PRUNED trial is RUNNING again; or finished and `reused`, where another study has its complete result; or
+        it waits, where another study trains just this."""
         with self._study(study) as (connection, study_id):
             writing.promote(connection, study_id, number)
             return reading.trials(connection, study_id, [number])[0]
 
     @patient
     def start_repeat(self, study: str, number: int, seed: int) -> TrialRecord:
-        """A COMPLETE trial is trained once more, with `seed`; or has that result, where it is there already: look at
-        its `trainings`."""
+        """A COMPLETE trial is trained once more, with `seed`; or has that result, where it is there already; or nothing
+        is done, where another study trains just this: look at its `trainings`."""
         with self._study(study) as (connection, study_id):
             writing.start_repeat(connection, study_id, number, seed)
             return reading.trials(connection, study_id, [number])[0]

@@ -18,13 +18,15 @@ _FOUND = select(REPEAT.c.evaluation_id, EVALUATION.c.state).join(
 
 
 def start(connection: Connection, study_id: int, number: int, seed: int, first: int, key: EvaluationKey) -> None:
-    """The training with `seed` runs, or is finished where its result is there already. first: the trial's own
-    training, that of `key`."""
+    """The training with `seed` runs, or is finished where its result is there already; or nothing is done, where
+    another study trains just this. first: the trial's own training, that of `key`."""
     if _found(connection, study_id, number, seed) is not None:
         return
     key = dataclasses.replace(key, seed=seed)
     held = evaluations.holder(connection, key)
     if held is None or not held.state.stored:
+        if evaluations.in_flight(connection, study_id, key):
+            return
         held = evaluations.add(connection, study_id, evaluations.cost_of(connection, first), key, held)
     inserting.add(connection, REPEAT, {
         "study_id": study_id, "number": number, "seed": seed, "evaluation_id": held.id})

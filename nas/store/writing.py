@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, select, update
 
 from nas.architecture import Network
 from nas.cost import Cost
@@ -35,7 +35,6 @@ _TRAINED = (
 _SET_TRIAL = update(TRIAL).where(*_this_trial)
 _SET_WEIGHTS = update(EVALUATION).where(
     EVALUATION.c.id == bindparam("of_evaluation"), EVALUATION.c.study_id == bindparam("of_study"))
-_USERS = select(func.count()).select_from(TRIAL).where(TRIAL.c.evaluation_id == bindparam("of_evaluation"))
 _least, _most = INFEASIBLE.c.least, INFEASIBLE.c.most
 _ADD_COUNT = update(INFEASIBLE).where(*_this_count).values(
     count=INFEASIBLE.c.count + bindparam("more"),
@@ -91,6 +90,7 @@ def restart(connection: Connection, study_id: int, number: int) -> None:
     if elsewhere := evaluations.in_flight(connection, study_id, trial.key):
         _await(connection, study_id, number, trial.evaluation_id, elsewhere)
         return
+    evaluations.take_key(connection, trial.evaluation_id, trial.key, holder)
     _set_trial(connection, study_id, number, state=State.RUNNING, reason="")
     evaluations.set_values(connection, trial.evaluation_id, state=State.RUNNING, started=inserting.now())
 
@@ -101,23 +101,15 @@ def _await(connection: Connection, study_id: int, number: int, evaluation_id: in
 
 
 def promote(connection: Connection, study_id: int, number: int) -> None:
-    """A pruned trial is trained again, to the end this time; or takes the complete result of another study."""
+    """A pruned trial is gone on with; or takes another study's complete result, or waits for it. Its epochs stay."""
     trial = _trial(connection, study_id, number)
-    if trial.state is State.RUNNING:
-        return
+    if trial.state in (State.RUNNING, State.WAITING, State.COMPLETE):
+        return      # it is done already
     if trial.state is not State.PRUNED:
         raise IllegalStep(f"trial {number} is {trial.state} and cannot be promoted")
-    holder = evaluations.holder(connection, trial.key)
-    if holder is not None and holder.state.stored:
-        new, reused = holder, True
-    else:
-        cost = evaluations.cost_of(connection, trial.evaluation_id)
-        new = evaluations.add(connection, study_id, cost, trial.key, holder)
-        reused = False
-    _set_trial(connection, study_id, number, evaluation_id=new.id, state=new.state, reason=new.reason, reused=reused,
-               finished=inserting.now() if reused else None)
-    if connection.execute(_USERS, {"of_evaluation": trial.evaluation_id}).scalar_one() == 0:
-        evaluations.drop(connection, trial.evaluation_id)
+    _set_trial(connection, study_id, number, state=State.WAITING, reason="", finished=None)
+    evaluations.set_values(connection, trial.evaluation_id, state=State.WAITING, reason="", finished=None)
+    restart(connection, study_id, number)
 
 
 def record_epoch(connection: Connection, study_id: int, number: int, epoch: EpochRecord) -> None:
@@ -155,13 +147,17 @@ def set_checkpoint(connection: Connection, study_id: int, number: int, path: str
 
 
 def put_back(connection: Connection, study_id: int, numbers: Collection[int] | None) -> list[int]:
-    """Running trials, or those of `numbers`, wait again without the epochs they had. Which of them wait now."""
+    """Running trials, or those of `numbers`, wait again; which of them wait now. Their epochs stay, and are written
+    anew as they are trained again: how far a trial had come counts for others."""
     mine = TRIAL.c.study_id == study_id
     if numbers is not None:
         mine &= TRIAL.c.number.in_(numbers)
     else:
         repeats.drop(connection, study_id, State.RUNNING)
-    _wait_again(connection, mine & (TRIAL.c.state == State.RUNNING))
+    running = mine & (TRIAL.c.state == State.RUNNING)
+    trained = select(TRIAL.c.evaluation_id).where(running)
+    connection.execute(update(EVALUATION).where(EVALUATION.c.id.in_(trained)).values(state=State.WAITING))
+    connection.execute(update(TRIAL).where(running).values(state=State.WAITING))
     waiting = select(TRIAL.c.number).where(mine, TRIAL.c.state == State.WAITING)
     return list(connection.execute(waiting).scalars())
 

@@ -83,18 +83,18 @@ def search_until_full(small_disk: Path, kilobytes: int, tmp_path: Path) -> None:
         one.ledger.close()
 
 
-def test_a_disk_without_room_for_weights(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_for_weights(any_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, weights: bytes) -> str:
         raise DiskFull(f"{path}: {os.strerror(errno.ENOSPC)}; make room, then run the same command again")
 
     monkeypatch.setattr("nas.search.weights.write_checkpoint", full)
-    fake = dataclasses.replace(world.fake, weights=1)
+    fake = dataclasses.replace(any_world.fake, weights=1)
     with pytest.raises(DiskFull):
-        world.search(study(trials=4), fake)
-    assert {t.state for t in world.trials()} <= {State.WAITING, State.PRUNED, State.COMPLETE}
+        any_world.search(study(trials=4), fake)
+    assert {t.state for t in any_world.trials()} <= {State.WAITING, State.PRUNED, State.COMPLETE}
     monkeypatch.undo()
-    world.search(study(trials=4), fake)
-    assert {t.state for t in world.trials()} <= {State.PRUNED, State.COMPLETE}
+    any_world.search(study(trials=4), fake)
+    assert {t.state for t in any_world.trials()} <= {State.PRUNED, State.COMPLETE}
 
 
 @pytest.mark.parametrize("keep", ["front", "all", "none"])
@@ -102,7 +102,7 @@ def test_whose_weights_are_kept(keep: str, world: World) -> None:
     wanted = study(trials=16, stopping="none", epochs=2)
     wanted = dataclasses.replace(wanted, search=wanted.search.model_copy(update={"keep": keep}))
     driver = world.search(wanted, dataclasses.replace(world.fake, weights=1))
-    files = {int(path.stem) for path in (world.folder / "fake" / "checkpoints").glob("*.safetensors")}
+    files = {int(path.stem.partition("-")[0]) for path in (world.folder / "fake" / "checkpoints").glob("*.safetensors")}
     recorded = {t.number for t in world.trials() if t.checkpoint}
     assert files == recorded
     if keep == "front":
@@ -139,9 +139,9 @@ def test_a_quota_keeps_what_is_worth_most(keep: str, world: World) -> None:
     driver = world.search(dataclasses.replace(wanted, budget=wanted.budget.model_copy(update={"trials": 16})), fake)
     files = list((world.folder / "fake" / "checkpoints").glob("*.safetensors"))
     assert len(files) == 4
-    assert {int(path.stem) for path in files} == {t.number for t in world.trials() if t.checkpoint}
+    assert {int(path.stem.partition("-")[0]) for path in files} == {t.number for t in world.trials() if t.checkpoint}
     by_accuracy = sorted(driver.front(), key=lambda t: -(t.accuracy or 0))
-    assert {t.number for t in by_accuracy[:4]} <= {int(path.stem) for path in files}
+    assert {t.number for t in by_accuracy[:4]} <= {int(path.stem.partition("-")[0]) for path in files}
     none = dataclasses.replace(wanted, name="none", search=wanted.search.model_copy(update={"quota": 0}))
     world.search(none, fake)
     assert not list((world.folder / "none").rglob("*.safetensors"))
@@ -159,3 +159,29 @@ def test_what_ran_out_of_memory_is_remembered(world: World) -> None:
     world.ledger.retry_trials("fake")
     world.search(study(trials=16, stopping="none", epochs=2))
     assert {t.state for t in world.trials()} == {State.COMPLETE}
+
+
+def test_weights_that_nobody_recorded_are_swept(world: World) -> None:
+    """A driver that was killed between a file and its commit leaves it; those of others in the folder stay."""
+    wanted = study(trials=4, stopping="none", epochs=1)
+    world.search(wanted, dataclasses.replace(world.fake, weights=10))
+    folder = world.folder / "fake" / "checkpoints"
+    before = sorted(folder.iterdir())
+    for name in ("7-01234567.safetensors", ".7-01234567.safetensors.999999999"):
+        (folder / name).write_bytes(b"left")
+    (folder / "notes.txt").write_text("mine")
+    world.search(wanted)
+    assert sorted(folder.iterdir()) == sorted([*before, folder / "notes.txt"])
+
+
+def test_a_quota_counts_what_another_study_needs(world: World) -> None:
+    wanted = study(trials=4, stopping="none", epochs=1)
+    fake = dataclasses.replace(world.fake, weights=100)
+    world.search(dataclasses.replace(wanted, search=wanted.search.model_copy(update={"keep": "all"})), fake)
+    world.search(dataclasses.replace(wanted, name="other"), fake)
+    tight = {"keep": "all", "quota": 450}
+    more = study(trials=12, stopping="none", epochs=1)
+    more = dataclasses.replace(more, search=more.search.model_copy(update=tight))
+    world.search(more, fake)
+    files = {int(path.stem.partition("-")[0]) for path in (world.folder / "fake" / "checkpoints").iterdir()}
+    assert files == {0, 1, 2, 3}, "those that the other study needs"

@@ -239,3 +239,27 @@ def test_the_sampler_sees_one_fidelity(world: World) -> None:
         trial = by_params[tuple(sorted(one.params.items()))]
         assert trial.epochs >= level
         assert one.values == [curves[trial.number][level - 1].accuracy, trial.macs]
+
+
+def test_a_promoted_trial_whose_driver_dies_is_not_judged_again(world: World) -> None:
+    """How far a trial had come counts after a restart, for itself and for its rung."""
+    wanted = study(trials=30)
+    driver = world.driver(wanted)
+    while True:     # until one that was stopped is gone on with
+        job = driver.next_job()
+        assert job is not None
+        again = driver.trials[job.number].epochs > 0
+        steps = iter(world.fake(job))
+        assert driver.report(job.number, next(steps)) == again
+        if again:
+            break
+    driver.report(job.number, next(steps))
+    driver.recorder.update(force=True)
+    successor = world.driver(wanted)        # the first is gone without a word
+    back = successor.next_job()
+    assert back is not None
+    assert back.number == job.number
+    assert successor.halving.reached(1) == driver.halving.reached(1)
+    assert successor.report(job.number, next(iter(world.fake(back)))), "it had passed here"
+    successor.close()
+    driver.recorder.forget(job.number)

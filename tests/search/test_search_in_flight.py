@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import pytest
 from search_cases import World, study
 
+from nas.cost import Cost
 from nas.evaluation import Job
-from nas.search import driver as driving
+from nas.search import repeats
 from nas.search.driver import Driver
-from nas.store import State
+from nas.store import EpochRecord, State
 from nas.study import Study
 
 
 @pytest.fixture
 def looking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every ask looks at what another study trains."""
-    monkeypatch.setattr(driving, "_LOOK_EVERY", 0.0)
+    monkeypatch.setattr(repeats, "LOOK_EVERY", 0.0)
 
 
 def named(name: str, trials: int = 3) -> Study:
@@ -114,3 +116,82 @@ def test_a_search_that_has_nothing_to_do_but_wait(any_world: World) -> None:
     assert (trial.state, trial.trained_by) == (State.COMPLETE, "first")
     assert len(world.fake.started()) == 1
     assert world.trials("first")[0].accuracy == trial.accuracy
+
+
+@pytest.mark.usefixtures("looking")
+def test_one_that_comes_back_waits_for_who_took_over(any_database: World, first: tuple[Driver, Job]) -> None:
+    """Its driver dies, another study begins the same network, the first is started again."""
+    world = any_database
+    world.ledger.give_back_lease("first")
+    world.ledger.create_study("second", named("second").spec())
+    world.ledger.take_lease("second")
+    second = world.driver(named("second", trials=1))
+    job = asked(second)
+    world.ledger.take_lease("first")
+    again = world.driver(named("first", trials=1))
+    assert again.next_job() is None
+    assert again.awaiting
+    finish(world, second, job)
+    assert again.next_job() is None
+    assert again.finished
+    (taken,) = world.trials("first")
+    assert (taken.reused, taken.trained_by) == (True, "second")
+    assert len(world.fake.started()) == 1
+    second.close()
+    again.close()
+
+
+@pytest.mark.usefixtures("looking")
+def test_two_that_wait_do_not_both_begin(any_database: World, first: tuple[Driver, Job]) -> None:
+    world = any_database
+    drivers = []
+    for name in ("second", "third"):
+        world.ledger.create_study(name, named(name).spec())
+        world.ledger.take_lease(name)
+        drivers.append(world.driver(named(name, trials=1)))
+        assert drivers[-1].next_job() is None
+    world.ledger.give_back_lease("first")
+    job = asked(drivers[0])
+    assert drivers[1].next_job() is None
+    assert drivers[1].awaiting
+    finish(world, drivers[0], job)
+    assert drivers[1].next_job() is None
+    assert world.trials("third")[0].reused
+    for driver in drivers:
+        driver.close()
+
+
+@pytest.mark.usefixtures("looking")
+def test_what_another_study_trains_is_not_promoted_beside_it(any_database: World, first: tuple[Driver, Job]) -> None:
+    world = any_database
+    world.ledger.finish_trial("first", 0, State.PRUNED, "others are worth more")
+    world.ledger.create_study("second", named("second").spec())
+    world.ledger.take_lease("second")
+    second = world.driver(named("second", trials=1))
+    job = asked(second)
+    assert world.ledger.promote_trial("first", 0).state is State.WAITING
+    finish(world, second, job)
+    assert world.ledger.restart_trial("first", 0).reused
+    second.close()
+
+
+@pytest.mark.usefixtures("looking")
+def test_a_seed_that_another_study_trains_is_waited_for(any_database: World) -> None:
+    world = any_database
+    several = named("several", trials=1)
+    several = dataclasses.replace(several, search=several.search.model_copy(update={"repeats": 2}))
+    driver = world.driver(several)
+    finish(world, driver, asked(driver))
+    trial = driver.trials[0]
+    world.ledger.create_study("one", {})
+    world.ledger.take_lease("one")
+    cost, key = Cost(trial.params, trial.macs, trial.activations), dataclasses.replace(trial.evaluation_key, seed=1)
+    world.ledger.start_trial("one", 0, trial.point, {}, trial.network, cost, key)
+    assert driver.next_job() is None
+    assert driver.awaiting
+    assert not driver.finished
+    world.ledger.finish_trial("one", 0, State.COMPLETE, epoch=EpochRecord(2, 1.0, 1.0, 0.9, 1.0))
+    assert driver.next_job() is None
+    assert driver.finished
+    assert [one.accuracy for one in driver.trials[0].trainings] == [trial.accuracy, 0.9]
+    driver.close()

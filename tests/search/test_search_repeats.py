@@ -148,6 +148,17 @@ def test_a_budget_of_time_holds_for_seeds_too(world: World, noisy: Fake) -> None
     assert seeds(trial) == [0, 1]
 
 
+@pytest.mark.slow
+def test_hundreds_of_stored_seeds_are_taken_in_at_once(world: World, noisy: Fake) -> None:
+    wanted = repeated(40, trials=10, epochs=1)
+    world.search(wanted, noisy)
+    begun = len(noisy.started())
+    driver = world.search(dataclasses.replace(wanted, name="other"), noisy)
+    assert len(noisy.started()) == begun
+    assert all(trial.seeds == 40 for trial in world.trials("other"))
+    assert {t.number for t in driver.front()} == brute_front(world.trials("other"), wanted)
+
+
 def test_luck_differs(world: World) -> None:
     """The fake's noise is noise: else the tests above show nothing."""
     job = world.driver(repeated()).next_job()

@@ -212,22 +212,24 @@ def test_a_stored_result_is_reused_in_any_study(study: Ledger) -> None:
 
 
 def test_a_pruned_trial_is_promoted(study: Ledger) -> None:
-    """It runs again from the start under its number, and ends once more; twice is once."""
+    """It runs again under its number, with the epochs it had, and ends once more; twice is once."""
     run(study, 0, State.PRUNED)
     running = twice(study, lambda: study.promote_trial("s", 0))
     assert (running.state, running.epochs, running.accuracy, running.reason, running.finished) == (
-        State.RUNNING, 0, None, "", None)
-    assert study.epochs("s") == {}
+        State.RUNNING, 3, 0.3, "", None)
+    assert len(study.epochs("s")[0]) == 3
     with study.reading() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(EVALUATION)).scalar_one() == 1
     study.record_epoch("s", 0, EpochRecord(1, 1.0, 1.0, 0.5, 1.0))
     assert [trial.number for trial in study.put_back("s")] == [0]
     assert study.restart_trial("s", 0).state is State.RUNNING
-    done = study.finish_trial("s", 0, State.COMPLETE, epoch=EpochRecord(1, 1.0, 1.0, 0.5, 1.0))
-    assert done.state is State.COMPLETE
+    done = study.finish_trial("s", 0, State.COMPLETE, epoch=EpochRecord(4, 1.0, 1.0, 0.6, 1.0))
+    assert (done.state, done.accuracy, done.epochs) == (State.COMPLETE, 0.6, 4)
     assert study.stored_evaluation(key(0)) is not None
+    assert study.promote_trial("s", 0) == done
+    run(study, 1, State.FAILED)
     with pytest.raises(IllegalStep):
-        study.promote_trial("s", 0)
+        study.promote_trial("s", 1)
 
 
 def test_a_promoted_trial_takes_the_complete_result_of_another_study(study: Ledger) -> None:
@@ -289,9 +291,8 @@ def test_a_driver_that_died(study: Ledger) -> None:
     waiting = twice(study, lambda: study.put_back("s"))
     assert [(trial.number, trial.state) for trial in waiting] == [(1, State.WAITING), (2, State.WAITING)]
     assert waiting[0].point == point(1)
-    assert waiting[0].accuracy is None
-    assert waiting[0].epochs == 0
-    assert study.epochs("s") == {0: [epoch(1, 0.1), epoch(2, 0.2), epoch(3, 0.3)]}
+    assert (waiting[0].accuracy, waiting[0].epochs) == (0.5, 1), "how far it had come"
+    assert study.epochs("s") == {0: [epoch(1, 0.1), epoch(2, 0.2), epoch(3, 0.3)], 1: [epoch(1)]}
     assert study.trial("s", 0) == done
     assert study.trial("t", 3) == other
 
@@ -310,7 +311,7 @@ def test_a_worker_that_died(study: Ledger) -> None:
     assert [trial.number for trial in study.put_back("s", [2, 7])] == [2]
     assert study.put_back("s", []) == []
     assert [trial.state for trial in study.trials("s")] == [State.RUNNING, State.WAITING, State.WAITING]
-    assert list(study.epochs("s")) == [0]
+    assert list(study.epochs("s")) == [0, 1, 2]
 
 
 def test_checkpoints_come_and_go(study: Ledger) -> None:
