@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
     import typer
 
     from nas.cli import command
-    from nas.errors import NasError, disk_full
+    from nas.errors import NasError, disk_full, without_passwords
 
     usage_error: type[Exception] = typer.BadParameter.mro()[2]      # ClickException, wherever typer keeps click
 
@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
             print(f"nas: {full}", file=sys.stderr)
             return full.exit_code
         path = _keep_traceback(arguments)
-        what = (str(error).splitlines() or [""])[0]
+        what = without_passwords((str(error).splitlines() or [""])[0])
         print(f"nas: unexpected {type(error).__name__}: {what}; the traceback is in {path}", file=sys.stderr)
         return 1
 

@@ -244,6 +244,8 @@ class _Trainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         progress, trace = next(self._steps)
+        if "CUDA error" in trace:       # this process can use its GPU no more: another one goes on
+            raise RuntimeError(progress.failure)
         result = asdict(progress) | {"traceback": trace}
         result["finished"] = result.pop("done")     # Tune must not act on it before the driver has
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,28 @@ def test_workers_find_data_by_a_relative_path(tmp_path):
     done = nas(tmp_path / "work", "run", "tiny.yaml", "--data", "../pictures", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["states"] == {"COMPLETE": 3}
+
+    shutil.rmtree(tmp_path / "pictures")
+    done = nas(tmp_path / "work", "status")
+    assert done.returncode == 0, "how a study stands can be told without its data"
+    assert "3 complete" in done.stdout
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hush-hush@db/nas", "postgresql://db/nas?password=hush-hush"])
+def test_a_password_is_in_no_log(url, tmp_path, monkeypatch, capsys):
+    from nas import __main__, cli
+
+    def broken() -> None:
+        raise RuntimeError(f"of {url}")
+
+    (tmp_path / "studies").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "command", broken)
+    assert __main__.run(["run", "tiny.yaml", "--storage", url]) == 1
+    kept = (tmp_path / "studies" / "nas-errors.log").read_text()
+    assert "RuntimeError" in kept
+    assert "db/nas" in kept
+    assert "hush-hush" not in kept + capsys.readouterr().err
 
 
 def test_no_database_is_one_line(tmp_path):

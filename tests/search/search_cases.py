@@ -112,6 +112,7 @@ class Fake:
     killed: tuple[int, ...] = ()
     mistaken: tuple[int, ...] = ()
     dies_once: tuple[int, ...] = ()
+    loses_cuda: tuple[int, ...] = ()    # the first time
     sleep: float = 0.0
     weights: int = 0        # their bytes, at least; 0: none
     noise: float = 0.0      # by which the accuracy differs from seed to seed, at most
@@ -131,6 +132,8 @@ class Fake:
             if epoch == min(2, job.epochs):
                 if job.number in self.killed or (job.number in self.dies_once and attempt == 0):
                     os.kill(os.getpid(), signal.SIGKILL)
+                if job.number in self.loses_cuda and attempt == 0:
+                    raise RuntimeError("CUDA error: an illegal memory access was encountered")
                 if job.number in self.raising:
                     raise ValueError(f"no such thing as trial {job.number}\nand more")
                 if job.number in self.ending:

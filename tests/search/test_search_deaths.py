@@ -34,6 +34,15 @@ def test_a_worker_that_is_killed(ray_world: World) -> None:
     check_projection(ray_world)
 
 
+@pytest.mark.slow
+def test_a_worker_that_loses_its_gpu_is_replaced(ray_world: World) -> None:
+    """After an error of CUDA every later call in the same process fails: the next network is not to pay for it."""
+    fake = dataclasses.replace(ray_world.fake, loses_cuda=(2,))
+    ray_world.search(study(trials=5, stopping="none", epochs=3), fake)
+    assert {t.state for t in ray_world.trials()} == {State.COMPLETE}
+    assert Counter(number for number, _ in fake.started()) == {n: 2 if n == 2 else 1 for n in range(5)}
+
+
 def test_a_machine_that_is_lost_is_not_the_networks_doing(world: World) -> None:
     """A trial goes on after more lost machines than deaths of its worker, and not for ever."""
     driver = world.driver(study(trials=1, stopping="none"))
