@@ -160,7 +160,8 @@ class Projection:
         params = {name: (self.axes[name], value) for name, value in trial.point.items() if self._fits(name, value)}
         step = known.step if known is not None else 0
         last = curve[-1].epoch if curve else 0
-        anew = redraw or state is TrialState.WAITING or (curve is not None and last < step)
+        # One that was put back goes through its first epochs again: at the end all of it is drawn anew.
+        anew = redraw or state.is_finished() or (curve is not None and last < step)
         return rows.Shown(
             number=trial.number, state=state, started=trial.created, finished=trial.finished, params=params,
             attrs=_attrs(trial, reason), values=values, clear_steps=anew, seeds=trial.seeds,

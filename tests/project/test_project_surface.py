@@ -22,12 +22,13 @@ SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 # What a script may rely on. A name that goes from here breaks someone: say so in CHANGELOG.md.
 SURFACE = {
-    "run": "path --address --artifacts --budget --data --executor --fork --gpus-per-trial --json --name --sampler "
+    "run": "path --address --artifacts --budget --data --executor --fork --gpus-per-trial --json --keep --name --quota "
+           "--repeats --sampler "
            "--seed --set --storage --trials --workers",
     "stop": "name --json --storage",
     "retry": "name --failed --json --storage",
     "inspect": "path --budget --data --json --set",
-    "train": "path --data --epochs --json --name --seed --set --storage",
+    "train": "path --data --epochs --json --name --repeats --seed --set --storage",
     "status": "name --json --storage",
     "report": "name --json --output --storage",
     "export": "name --best --front --json --knee --storage --trial",

@@ -106,9 +106,9 @@ def test_it_follows_a_trial_and_can_be_repeated(study: Ledger, projection: Proje
         (lambda: start(study, 0), TrialState.RUNNING, {}),
         (lambda: study.record_epoch("s", 0, epoch(1, 0.1)), TrialState.RUNNING, {1: 0.1}),
         (lambda: study.record_epoch("s", 0, epoch(2, 0.2)), TrialState.RUNNING, {1: 0.1, 2: 0.2}),
-        (lambda: study.put_back("s"), TrialState.WAITING, {}),
-        (lambda: study.restart_trial("s", 0), TrialState.RUNNING, {}),
-        (lambda: study.record_epoch("s", 0, epoch(1, 0.5)), TrialState.RUNNING, {1: 0.5}),
+        (lambda: study.put_back("s"), TrialState.WAITING, {1: 0.1, 2: 0.2}),
+        (lambda: study.restart_trial("s", 0), TrialState.RUNNING, {1: 0.1, 2: 0.2}),
+        (lambda: study.record_epoch("s", 0, epoch(1, 0.5)), TrialState.RUNNING, {1: 0.1, 2: 0.2}),
         (lambda: study.finish_trial("s", 0, State.COMPLETE, "", epoch(2, 0.6)), TrialState.COMPLETE,
          {1: 0.5, 2: 0.6}),
     ]
