@@ -414,7 +414,7 @@ class Driver:
     def _observe(self, number: int) -> None:
         values = self.observations.values(number)
         if values is not None or self.trials[number].state.finished:
-            self.sampler.tell(number, values)
+            self.sampler.tell(number, values, self.trials[number].state is State.PRUNED)
 
 
 def _failed(progress: Progress) -> State:

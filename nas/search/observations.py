@@ -43,7 +43,8 @@ class Observations:
     def one(self, trial: TrialRecord) -> Seen:
         """A trial as it is seen."""
         running = not trial.state.finished
-        return Seen(trial.number, dict(trial.point), trial.sampler_attrs, self.values(trial.number), running)
+        return Seen(trial.number, dict(trial.point), trial.sampler_attrs, self.values(trial.number), running,
+                    trial.state is State.PRUNED)
 
     def all(self) -> list[Seen]:
         """All trials as they are seen."""

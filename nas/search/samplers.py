@@ -122,18 +122,23 @@ SAMPLERS: dict[str, Callable[[SearchSpace, int], BaseSampler]] = {
 }
 _REFUSED, _PLACE = "nas:refused", "nas:place"   # in what is kept of a trial: points refused before it; the next place
 _CONSTRAINED = {"tpe", "nsga2", "nsga3"}      # samplers that look at why a point is infeasible, not at its values
+_STOPPED = {"stopped": 1.0}
 STRATIFIED = {"tpe", "gp"}              # samplers whose random start is better spread over log MACs
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A trial as a sampler sees it: `values` None while it runs or where it gave none."""
+    """A trial as a sampler sees it: `values` None while it runs or where it gave none.
+
+    stopped: it gave none because others were worth more. Where the sampler can be told so, it breaks a limit.
+    """
 
     number: int
     point: Point
     attrs: Mapping[str, Any]
     values: tuple[float, ...] | None
     running: bool
+    stopped: bool = False
 
 
 class Sampler:
@@ -216,8 +221,11 @@ class Sampler:
         """
         return len(self._study.get_trials(deepcopy=False)) > max(3 * MOST_SEEN, self._shown + MOST_SEEN)
 
-    def tell(self, number: int, values: Sequence[float] | None) -> None:
+    def tell(self, number: int, values: Sequence[float] | None, stopped: bool = False) -> None:
         """What trial `number` gave, in the order of the objectives; None where it gave nothing. Once a trial."""
+        if stopped and values is None:
+            self._tell_broken(number, _STOPPED)
+            return
         handle = self._handles.pop(number, None)
         if handle is None:
             return
@@ -234,6 +242,10 @@ class Sampler:
             point = {axis.name: _decoded(axis, asked.params[axis.name]) for axis in self.space.axes
                      if axis.name in asked.params}
             self._refused.append([point, dict(broken), dict(asked.system_attrs)])
+        self._tell_broken(number, broken)
+
+    def _tell_broken(self, number: int, broken: Mapping[str, float]) -> None:
+        handle = self._handles.get(number)
         if handle is None or not broken or self.name not in _CONSTRAINED:
             self.tell(number, None)
             return
@@ -276,6 +288,9 @@ class Sampler:
         return sorted([*with_values, *ended, *running], key=lambda one: one.number)
 
     def _frozen(self, one: Seen) -> optuna.trial.FrozenTrial:
+        if one.values is None and one.stopped:
+            kept = {name: value for name, value in one.attrs.items() if name != _REFUSED}
+            return self._frozen_refused(one.point, _STOPPED, kept)
         without = TrialState.RUNNING if one.running else TrialState.FAIL
         return optuna.trial.create_trial(
             state=without if one.values is None else TrialState.COMPLETE,
