@@ -97,7 +97,8 @@ def unserved(sampler: str, space: SearchSpace, objectives: Sequence[Objective]) 
         return "serves numbers only, and an axis holds words", "use tpe"
     sizes = [axis.domain.size for axis in space.axes]
     if sampler == "grid" and (None in sizes or math.prod(size or 1 for size in sizes) > LARGEST_GRID):
-        rule = f"takes at most {LARGEST_GRID:,} points and no continuous axis"
+        points = "" if None in sizes else f", and all axes together make {math.prod(size or 1 for size in sizes):,}"
+        rule = f"takes at most {LARGEST_GRID:,} points and no continuous axis{points}"
         return rule, "narrow the space, or use random or tpe"
     return "", ""
 

@@ -82,7 +82,8 @@ def _to_act_on(stored: StoredStudy) -> list[str]:
              for number, one in failed[:_FAILED_SHOWN]]
     if failed:
         more = f"{len(failed) - _FAILED_SHOWN} more; " if len(failed) > _FAILED_SHOWN else ""
-        lines.append(f"  {more}try them again: nas retry {stored.name} --failed")
+        lines.append(f"  {more}what crashed can be tried again: nas retry {stored.name} --failed; what diverged wants "
+                     "another recipe: nas run --fork")
     refused = sorted(stored.infeasible.items(), key=lambda item: -item[1].count)
     said = [f"{found.count:,} by {name}" + (f" ({found.extent})" if found.extent else "") for name, found in refused]
     return [*lines, *([f"  infeasible points: {', '.join(said)}"] if said else [])]

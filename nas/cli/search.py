@@ -144,7 +144,8 @@ def _summary(outcome: Outcome) -> dict[str, object]:
     states = {str(state): int(count) for state, count in stored.trials()["state"].value_counts().items()}
     front = stored.front()[["number", "accuracy", "spread", "seeds", "macs", "params", "activations", "architecture"]]
     return {
-        "study": stored.name, "new_trials": outcome.new_trials, "states": states, "interrupted": outcome.interrupted,
+        "study": stored.name, "new_trials": outcome.new_trials, "trained": outcome.trained, "states": states,
+        "interrupted": outcome.interrupted,
         "broken_off": outcome.broken_off, "time_up": _time_up(outcome),
         "waiting": outcome.waiting,
         "infeasible": {name: asdict(found) for name, found in stored.results.infeasible.items()},
@@ -167,6 +168,7 @@ def _without_password(url: str) -> str:
 
 def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     from nas.report import terminal_front
+    from nas.studies import default_storage
 
     out, stored = console(), outcome.stored
     out.print()
@@ -174,15 +176,21 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     out.print()
     if outcome.nothing_fits:
         out.print("time up   no other network is expected to fit the time left; raise --budget to go on")
-    elif outcome.new_trials == 0 and not (outcome.interrupted or outcome.broken_off or outcome.exhausted):
+    elif not (outcome.new_trials or outcome.trained or outcome.interrupted or outcome.broken_off or outcome.exhausted):
         spent = f"the budget is spent ({len(stored.records)} trials)"
         out.print(f"nothing new to train: {spent}; raise --trials or --budget to go on")
     if outcome.exhausted:
         out.print("the space is exhausted: every feasible network of it has been tried")
     for line in written:
         out.print(line, markup=False)
+    failed = sum(record.state in ("FAILED", "OUT_OF_MEMORY") for record in stored.records.values())
+    there = "" if stored.storage == default_storage(stored.home) else f" --storage {_without_password(stored.storage)}"
+    if failed:
+        out.print(f"failed    {failed} of {len(stored.records)} trials: nas status {stored.name}{there}", markup=False)
     if len(stored.front()):
-        out.print(f"look      nas dashboard; nas export {stored.name} --best", markup=False)
+        exported = f"; nas export {stored.name} --best{there}" if any(
+            record.checkpoint for record in stored.records.values()) else ""
+        out.print(f"look      nas dashboard{there}{exported}", markup=False)
     if outcome.broken_off:
         out.print(f"given up  {outcome.broken_off}", markup=False)
         out.print(f"log       {stored.folder / 'nas.log'}", markup=False)

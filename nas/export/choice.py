@@ -70,7 +70,7 @@ def _reason(record: TrialRecord) -> str:
             if record.reused:
                 return (f"was trained by study {record.trained_by}, which did not keep its weights; train it again: "
                         f"nas train with its architecture, shown by nas report {record.trained_by}")
-            return "is too far from the front for its weights to be kept"
+            return "is too far from the front for its weights to be kept (search.keep), or search.quota had no room"
 
 
 def _kept(stored: StoredStudy) -> str:

@@ -74,6 +74,7 @@ class Outcome:
 
     stored: StoredStudy
     new_trials: int
+    trained: int        # trainings that ended, of new trials and of others
     interrupted: bool
     exhausted: bool
     nothing_fits: bool  # no other network is expected to fit the time left
@@ -151,8 +152,8 @@ def _search(
         raise NasError(driver.mistake)
     waiting = sum(not trial.state.finished for trial in driver.trials.values())
     stored = StoredStudy(study.name, ledger.url.render_as_string(hide_password=False), home)
-    return Outcome(stored, driver.new_trials, interrupted or held.asked, driver.exhausted, driver.nothing_fits,
-                   driver.broken_off, waiting)
+    return Outcome(stored, driver.new_trials, driver.tally.ended, interrupted or held.asked, driver.exhausted,
+                   driver.nothing_fits, driver.broken_off, waiting)
 
 
 def _seconds_per_mac(dataset: Dataset, workers: Workers) -> float:

@@ -132,7 +132,8 @@ class Refusals:
         """By how much, for people: "0.3% to 80.0% outside"; empty where it is not known."""
         if self.least is None or self.most is None:
             return ""
-        return f"{self.least:.1%} to {self.most:,.1%} outside"
+        least, most = f"{self.least:,.1%}", f"{self.most:,.1%}"
+        return f"{most} outside" if least == most else f"{least} to {most} outside"
 
     @staticmethod
     def one(share: float) -> Refusals:
