@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import nas
-from nas.checkpoint import read_checkpoint
+from nas.checkpoint import copy_of, read_checkpoint
 from nas.data import Dataset
 from nas.data import load as load_data
 from nas.errors import NasError
@@ -38,7 +38,8 @@ def export(stored: StoredStudy, number: int, folder: Path | None = None) -> Path
     """
     record = exportable(stored, number)
     assert record.checkpoint is not None, "an exportable trial has weights"
-    weights = read_checkpoint(stored.home / record.checkpoint, record.checkpoint_sha256)
+    copy = copy_of(record.checkpoint, stored.study.search.artifacts)
+    weights = read_checkpoint(stored.home / record.checkpoint, record.checkpoint_sha256, copy)
     dataset = _data(stored, record)
     target = folder if folder is not None else stored.folder / "export" / f"trial-{number}"
     _own(target, stored.name, number)

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nas.checkpoint import remove_checkpoint, sweep_checkpoints, write_checkpoint
+from nas.checkpoint import copy_of, remove_checkpoint, sweep_checkpoints, write_checkpoint
 from nas.evaluation import Progress
 from nas.search.near_front import NearFront
 from nas.store import Ledger, State, TrialRecord
@@ -35,10 +35,12 @@ class Weights:
         if last.weights is None or not self._keeps(trial) or not self._has_room(trial, len(last.weights)):
             return None, None
         self.ledger.confirm_lease(self.study.name)
-        name = f"checkpoints/{trial.number}-{hashlib.sha256(last.weights).hexdigest()[:8]}.safetensors"
-        sha256 = write_checkpoint(self.folder / name, last.weights)
+        digest = hashlib.sha256(last.weights).hexdigest()[:8]
+        name = f"{self.folder.name}/checkpoints/{trial.number}-{digest}.safetensors"
+        copy = copy_of(name, self.study.search.artifacts)
+        sha256 = write_checkpoint(self.folder.parent / name, last.weights, copy)
         self._sizes[trial.number] = len(last.weights)
-        return f"{self.folder.name}/{name}", sha256
+        return name, sha256
 
     def admit(self, trial: TrialRecord) -> Iterator[TrialRecord]:
         """Take in a COMPLETE trial; those whose weights were dropped for it, as they are now."""
@@ -93,7 +95,7 @@ class Weights:
         if self.ledger.shared(self.study.name, trial.number):
             return
         self.ledger.clear_checkpoint(self.study.name, trial.number)
-        remove_checkpoint(self._path(trial))
+        remove_checkpoint(self._path(trial), copy_of(trial.checkpoint or "", self.study.search.artifacts))
         del self._sizes[trial.number], self._kept[trial.number]
         self._dropped.append(dataclasses.replace(trial, checkpoint=None, checkpoint_sha256=None))
 

@@ -15,6 +15,7 @@ import pytest
 from search_cases import World, study, summary
 from search_processes import MAIN, environment
 
+from nas.checkpoint import copy_of, read_checkpoint
 from nas.errors import DiskFull
 from nas.settings import Search
 from nas.store import LeaseLost, State
@@ -185,3 +186,22 @@ def test_a_quota_counts_what_another_study_needs(world: World) -> None:
     world.search(more, fake)
     files = {int(path.stem.partition("-")[0]) for path in (world.folder / "fake" / "checkpoints").iterdir()}
     assert files == {0, 1, 2, 3}, "those that the other study needs"
+
+
+@pytest.mark.parametrize("kind", ["folder", "url"])
+def test_weights_are_copied_to_where_all_machines_reach(kind: str, world: World, tmp_path: Path) -> None:
+    """So that the front is not lost with the machine of the driver; a copy goes when its network is pushed away."""
+    import fsspec
+
+    artifacts = str(tmp_path / "shared") if kind == "folder" else f"memory://{tmp_path.name}"
+    wanted = study(trials=16, stopping="none", epochs=2)
+    wanted = dataclasses.replace(wanted, search=wanted.search.model_copy(update={"artifacts": artifacts}))
+    world.search(wanted, dataclasses.replace(world.fake, weights=10))
+    system, there = fsspec.url_to_fs(f"{artifacts}/fake/checkpoints")
+    kept = {t.checkpoint: t for t in world.trials() if t.checkpoint}
+    assert {f"fake/checkpoints/{Path(path).name}" for path in system.ls(there, detail=False)} == set(kept)
+    for name, trial in kept.items():
+        (world.folder / name).unlink()
+        copy = copy_of(name, artifacts)
+        assert read_checkpoint(world.folder / name, trial.checkpoint_sha256, copy) == f"weights {trial.number}".encode(
+            ).ljust(10)
