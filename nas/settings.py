@@ -89,8 +89,8 @@ class Search(Section):
     quota: int | None = Field(None, ge=0, description=(
         "size of the weights kept, e.g. 20GB (bytes); those that are worth least give way"))
     artifacts: str | None = Field(None, description=(
-        "folder or fsspec URL that all workers reach, for trainings on the way and copies of the weights kept; default: "
-        "each machine's cache"))
+        "folder or fsspec URL that all workers reach, for trainings on the way and copies of the weights; default: "
+        "each machine's cache, and none"))
     executor: Literal["ray", "local"] = Field("ray", description="local: in this process, without Ray")
     workers: int | None = Field(None, ge=1, le=10_000, description="parallel trials; default: fits the machine")
     gpus_per_trial: Share = Field(None, description=(

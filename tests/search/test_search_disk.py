@@ -85,7 +85,7 @@ def search_until_full(small_disk: Path, kilobytes: int, tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_for_weights(any_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, weights: bytes) -> str:
+    def full(path: Path, weights: bytes, copy: str) -> str:
         raise DiskFull(f"{path}: {os.strerror(errno.ENOSPC)}; make room, then run the same command again")
 
     monkeypatch.setattr("nas.search.weights.write_checkpoint", full)
