@@ -149,6 +149,21 @@ def test_early_stopping_saves_and_leaves_nothing_partial_on_a_front(tmp_path: Pa
     assert stopped["work"] < 0.85 * whole["work"]
 
 
+@pytest.mark.skipif(not MACRO.exists(), reason=f"{MACRO} is not there")
+@pytest.mark.parametrize(("seeds", "trials"), [
+    pytest.param(1, 80, marks=pytest.mark.slow),
+    pytest.param(20, 200, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])])
+def test_a_published_table_leaves_nothing_partial_on_a_front(seeds: int, trials: int) -> None:
+    """Eight asynchronous workers, with and without early stopping; the same seeds give the same searches."""
+    made = setup_of(read_table(MACRO), ["tpe", "nsga2", "random"], ["halving", "none"], seeds, trials, 8, 27)
+    result, again = (simulate(made, processes=2).figures() for _ in range(2))
+    assert result == again
+    assert all(figures["partial_on_front"] == 0 for figures in result)
+    for sampler in ("tpe", "nsga2", "random"):
+        work = {figures["early_stopping"]: figures["work"] for figures in result if figures["sampler"] == sampler}
+        assert work["halving"] < 0.6 * work["none"]
+
+
 def test_a_promoted_network_does_not_pay_for_its_first_epochs_again(tmp_path: Path) -> None:
     table = read_table(small(tmp_path))
     with Ledger.in_memory() as ledger:
