@@ -42,6 +42,9 @@ def run_ray(
     """Run `driver`'s study on Ray until it is finished. Ctrl-C stops cleanly and raises KeyboardInterrupt."""
     folder = tempfile.TemporaryDirectory(prefix="nas-tune-")
     with _ray(workers * cpus, address), folder as scratch, _interrupts(driver) as hit:
+        if address is not None:     # its machines may have fewer cores than this one
+            cpus = min(cpus, _fewest_cores())
+            driver.threads = max(1, int(cpus))
         searcher = _Searcher(driver)
         trainable = tune.with_resources(
             tune.with_parameters(_Trainable, evaluate=evaluate), {"cpu": cpus, "gpu": gpus})
@@ -274,6 +277,13 @@ def _why(trial: Any) -> str:
     except OSError:
         return "Ray does not say why"
     return " ".join(" ".join(line for line in lines if not line.startswith("\t")).split())[:300]
+
+
+def _fewest_cores() -> float:
+    """CPUs of the machine of the cluster that has the fewest, of those that have any."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    found = [float(node["Resources"].get("CPU", 0.0)) for node in nodes if node["Alive"]]
+    return min((cores for cores in found if cores >= 1), default=1.0)
 
 
 def _short_name(trial: Any) -> str:

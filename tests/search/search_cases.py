@@ -220,7 +220,8 @@ class World:
         else:
             from nas.search.ray_tune import run_ray
 
-            run_ray(driver, fake, workers=2, address=None if self.executor == "ray" else self.executor)
+            alone = self.executor == "ray"      # else a cluster whose machines have fewer cores than ours
+            run_ray(driver, fake, workers=2, cpus=1 if alone else 8, address=None if alone else self.executor)
 
     def trials(self, name: str = "fake") -> list[TrialRecord]:
         """What the ledger holds."""
