@@ -62,9 +62,9 @@ class Progress:
     """One more epoch of a job, or its end.
 
     `accuracy` in [0, 1] and `loss` are of the averaged weights on the validation part; `seconds` of training and
-    evaluation. With `failure` the job has ended without a result; where it is a `mistake` of the user's, no other job
-    would do better. On the last epoch `done` is set, and `weights` holds
-    the state dict as safetensors bytes.
+    evaluation. With `failure` the job has ended without a result; where it is a `mistake` of the user's, such as a full
+    disk, no other job would do better. On the last epoch `done` is set, and `weights` holds the state dict as
+    safetensors bytes.
     """
 
     epoch: int
@@ -76,6 +76,7 @@ class Progress:
     failure: str = ""
     out_of_memory: bool = False
     mistake: bool = False
+    disk_full: bool = False
     latency_ms: float | None = None
     weights: bytes | None = None
     device: str = ""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.errors import DiskFull, NasError
 from nas.evaluation import Job, Progress, recipe_key
 from nas.search import repeats
 from nas.search.allowance import Allowance
@@ -73,7 +74,7 @@ class Driver:
         self.exhausted = False
         self.nothing_fits = False   # no other network is expected to fit the time left
         self.broken_off = ""        # why the search was given up
-        self.mistake = ""           # what the user has to mend before any training can work
+        self.mistake: NasError | None = None    # what the user has to mend before any training can work
         self.new_trials = 0
         self._running: set[int] = set()
         self._waiting = self._put_back()
@@ -143,7 +144,7 @@ class Driver:
             if not progress.failure and not math.isfinite(value := getattr(progress, name)):
                 progress = dataclasses.replace(progress, failure=f"{name} at epoch {progress.epoch} is {value}")
         if progress.mistake:
-            self.mistake = progress.failure
+            self.mistake = (DiskFull if progress.disk_full else NasError)(progress.failure)
             self.stop()
             return False
         if number in self.repeats.running:

@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Generator
 
-from nas.errors import NasError
+from nas.errors import DiskFull, NasError, disk_full
 from nas.evaluation import Evaluator, Job, Progress
 
 log = logging.getLogger("nas")
@@ -15,7 +15,7 @@ log = logging.getLogger("nas")
 def guarded(evaluate: Evaluator, job: Job) -> Generator[tuple[Progress, str], None, None]:
     """What `evaluate` gives, an epoch at a time, and always an end: an exception becomes a failure with its traceback.
 
-    What the user can mend (`NasError`) would fail every training alike: a `mistake`.
+    What the user can mend (`NasError`, a full disk) would fail every training alike: a `mistake`.
     """
     epoch = 0
     try:
@@ -24,10 +24,11 @@ def guarded(evaluate: Evaluator, job: Job) -> Generator[tuple[Progress, str], No
             yield progress, ""
             if progress.done or progress.failure:
                 return
-    except NasError as error:
-        yield Progress(epoch + 1, failure=str(error), mistake=True), ""
-        return
     except Exception as error:
+        full = disk_full(error) if isinstance(error, OSError) else error if isinstance(error, DiskFull) else None
+        if full is not None or isinstance(error, NasError):
+            yield Progress(epoch + 1, failure=str(full or error), mistake=True, disk_full=full is not None), ""
+            return
         what = (str(error).splitlines() or [""])[0][:200]
         yield Progress(epoch + 1, failure=f"{type(error).__name__}: {what}; traceback in the log"), \
             traceback.format_exc()

@@ -148,8 +148,8 @@ def _search(
     finally:
         view.ended()
         driver.close()
-    if driver.mistake:
-        raise NasError(driver.mistake)
+    if driver.mistake is not None:
+        raise driver.mistake
     waiting = sum(not trial.state.finished for trial in driver.trials.values())
     stored = StoredStudy(study.name, ledger.url.render_as_string(hide_password=False), home)
     return Outcome(stored, driver.new_trials, driver.tally.ended, interrupted or held.asked, driver.exhausted,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -113,6 +114,7 @@ class Fake:
     mistaken: tuple[int, ...] = ()
     dies_once: tuple[int, ...] = ()
     loses_cuda: tuple[int, ...] = ()    # the first time
+    full: tuple[int, ...] = ()      # whose workers have no room on their disk
     sleep: float = 0.0
     weights: int = 0        # their bytes, at least; 0: none
     noise: float = 0.0      # by which the accuracy differs from seed to seed, at most
@@ -132,6 +134,8 @@ class Fake:
             if epoch == min(2, job.epochs):
                 if job.number in self.killed or (job.number in self.dies_once and attempt == 0):
                     os.kill(os.getpid(), signal.SIGKILL)
+                if job.number in self.full:
+                    raise OSError(errno.ENOSPC, "No space left on device", "/cache")
                 if job.number in self.loses_cuda and attempt == 0:
                     raise RuntimeError("CUDA error: an illegal memory access was encountered")
                 if job.number in self.raising:

@@ -98,6 +98,18 @@ def test_a_disk_without_room_for_weights(any_world: World, monkeypatch: pytest.M
     assert {t.state for t in any_world.trials()} <= {State.PRUNED, State.COMPLETE}
 
 
+def test_a_worker_without_room_on_its_disk(any_world: World) -> None:
+    """Nothing more is begun, the search says so as it says of its own disk, and no trial has failed for it."""
+    wanted = study(trials=6, stopping="none", epochs=3)
+    driver = any_world.search(wanted, dataclasses.replace(any_world.fake, full=(2,)))
+    assert isinstance(driver.mistake, DiskFull)
+    assert str(driver.mistake) == "/cache: No space left on device; make room, then run the same command again"
+    assert {t.state for t in any_world.trials()} <= {State.WAITING, State.COMPLETE}
+    again = any_world.search(wanted)
+    assert again.mistake is None
+    assert {t.state for t in any_world.trials()} == {State.COMPLETE}
+
+
 @pytest.mark.parametrize("keep", ["front", "all", "none"])
 def test_whose_weights_are_kept(keep: str, world: World) -> None:
     wanted = study(trials=16, stopping="none", epochs=2)
