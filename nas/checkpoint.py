@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Collection
 from pathlib import Path
 
 import fsspec
@@ -58,14 +57,11 @@ def _write_copy(url: str, weights: bytes) -> None:
         log.warning("weights are not copied to %s: %s", url, str(error))
 
 
-def sweep_checkpoints(folder: Path, kept: Collection[str]) -> None:
-    """Remove what processes that were killed had not finished, or had not come to record: all names but `kept`."""
+def sweep_checkpoints(folder: Path) -> None:
+    """Remove what processes that were killed had not finished. Whole files stay: another database may know them."""
     for left in folder.glob(".*.safetensors.*"):
         if not runs(left.suffix[1:]):
             remove_checkpoint(left)
-    for file in folder.glob("*.safetensors"):
-        if file.name not in kept:
-            remove_checkpoint(file)
 
 
 def runs(pid: str) -> bool:

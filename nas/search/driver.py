@@ -218,6 +218,7 @@ class Driver:
 
     def close(self) -> None:
         """Put back what still runs, charge the time, and bring the projection up to date."""
+        self.recorder.update(force=True)        # how far they had come
         for trial in self.ledger.put_back(self.study.name):
             self._keep(trial)
         self._running.clear()

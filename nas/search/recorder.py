@@ -85,7 +85,6 @@ class Recorder:
 
     def close(self) -> None:
         """Charge the time, and bring the projection up to date. Nothing runs any more."""
-        self._epochs.clear()
         self.ledger.add_seconds(self.study, self._uncharged())
         self.update(force=True)
 

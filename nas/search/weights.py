@@ -21,7 +21,7 @@ class Weights:
         self.study, self.ledger, self.folder = study, ledger, folder
         self.near = NearFront(study.objectives, complete)
         self._kept = {trial.number: trial for trial in complete if trial.checkpoint and not trial.reused}
-        sweep_checkpoints(folder / "checkpoints", {self._path(trial).name for trial in self._kept.values()})
+        sweep_checkpoints(folder / "checkpoints")
         self._sizes = {trial.number: self._size(trial) for trial in self._kept.values()}
         self._dropped: list[TrialRecord] = []
 

@@ -42,6 +42,7 @@ class Held:
     id: int
     state: State
     reason: str
+    keyed: bool = True      # it holds its key
 
 
 def holder(connection: Connection, key: EvaluationKey) -> Held | None:
@@ -59,7 +60,7 @@ def add_architecture(connection: Connection, identity: str, architecture: Networ
 
 def add(connection: Connection, study_id: int, cost: Cost, key: EvaluationKey, held: Held | None) -> Held:
     """A training that runs. It holds its key, unless another study trains just this. `held`: the one that has it."""
-    free = not in_flight(connection, study_id, key)
+    free = not in_flight(connection, study_id, held)
     if held is not None and free:
         set_values(connection, held.id, key=None)
     row: dict[str, Any] = {
@@ -70,9 +71,10 @@ def add(connection: Connection, study_id: int, cost: Cost, key: EvaluationKey, h
     inserted: tuple[Any, ...] = ()
     if free:
         inserted = inserting.add_once(connection, EVALUATION, row)
-    if not inserted:
+    keyed = bool(inserted)
+    if not keyed:
         inserted = inserting.add(connection, EVALUATION, {**row, "key": None})
-    return Held(int(inserted[0]), State.RUNNING, "")
+    return Held(int(inserted[0]), State.RUNNING, "", keyed)
 
 
 def cost_of(connection: Connection, evaluation_id: int) -> Cost:
@@ -127,9 +129,8 @@ def claim(connection: Connection, evaluation_id: int, key: EvaluationKey) -> Non
         take_key(connection, evaluation_id, key, held)
 
 
-def in_flight(connection: Connection, study_id: int, key: EvaluationKey) -> str:
-    """The name of another study whose driver lives and trains just this; empty where none does."""
-    held = holder(connection, key)
+def in_flight(connection: Connection, study_id: int, held: Held | None) -> str:
+    """The name of another study whose driver lives and trains what has the key; empty where none does."""
     if held is None or held.state is not State.RUNNING:
         return ""
     foreign = connection.execute(_FOREIGN, {"of_evaluation": held.id, "of_study": study_id}).one_or_none()

@@ -25,7 +25,7 @@ def start(connection: Connection, study_id: int, number: int, seed: int, first: 
     key = dataclasses.replace(key, seed=seed)
     held = evaluations.holder(connection, key)
     if held is None or not held.state.stored:
-        if evaluations.in_flight(connection, study_id, key):
+        if evaluations.in_flight(connection, study_id, held):
             return
         held = evaluations.add(connection, study_id, evaluations.cost_of(connection, first), key, held)
     inserting.add(connection, REPEAT, {

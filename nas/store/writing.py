@@ -61,7 +61,9 @@ def start(connection: Connection, study_id: int, number: int, point: Point, samp
     evaluations.add_architecture(connection, key.architecture_id, architecture)
     training = evaluations.add(connection, study_id, cost, key, holder)
     _add_trial(connection, study_id, number, point, sampler_attrs, training, reused=False)
-    if elsewhere := evaluations.in_flight(connection, study_id, key):
+    if training.keyed:
+        return
+    if elsewhere := evaluations.in_flight(connection, study_id, evaluations.holder(connection, key)):
         _await(connection, study_id, number, training.id, elsewhere)
 
 
@@ -87,7 +89,7 @@ def restart(connection: Connection, study_id: int, number: int) -> None:
                    reused=True, finished=inserting.now())
         evaluations.drop(connection, trial.evaluation_id)
         return
-    if elsewhere := evaluations.in_flight(connection, study_id, trial.key):
+    if elsewhere := evaluations.in_flight(connection, study_id, holder):
         _await(connection, study_id, number, trial.evaluation_id, elsewhere)
         return
     evaluations.take_key(connection, trial.evaluation_id, trial.key, holder)

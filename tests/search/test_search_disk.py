@@ -174,17 +174,21 @@ def test_what_ran_out_of_memory_is_remembered(world: World) -> None:
     assert {t.state for t in world.trials()} == {State.COMPLETE}
 
 
-def test_weights_that_nobody_recorded_are_swept(world: World) -> None:
-    """A driver that was killed between a file and its commit leaves it; those of others in the folder stay."""
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(world: World) -> None:
+    """A study of the same name in another database has its weights in the same folder: they stay."""
     wanted = study(trials=4, stopping="none", epochs=1)
     world.search(wanted, dataclasses.replace(world.fake, weights=10))
     folder = world.folder / "fake" / "checkpoints"
-    before = sorted(folder.iterdir())
-    for name in ("7-01234567.safetensors", ".7-01234567.safetensors.999999999"):
-        (folder / name).write_bytes(b"left")
     (folder / "notes.txt").write_text("mine")
-    world.search(wanted)
-    assert sorted(folder.iterdir()) == sorted([*before, folder / "notes.txt"])
+    before = sorted(folder.iterdir())
+    (folder / ".7-01234567.safetensors.999999999").write_bytes(b"half")
+    other = World(world.folder, url=f"sqlite:///{world.folder / 'other.db'}")
+    other.search(dataclasses.replace(wanted, seed=5), dataclasses.replace(world.fake, weights=20))
+    left = set(folder.iterdir())
+    assert set(before) < left
+    assert not any(".999999999" in path.name for path in left)
+    assert {world.folder / t.checkpoint for w in (world, other) for t in w.trials() if t.checkpoint} <= left
+    other.ledger.close()
 
 
 def test_a_quota_counts_what_another_study_needs(world: World) -> None:

@@ -70,7 +70,7 @@ def test_statements_do_not_grow_with_the_study(study: Ledger) -> None:
             study.finish_trial("s", number, State.COMPLETE, "", epoch(1))
             counts.append(len(statements))
     assert len(set(counts[1:])) == 1
-    assert counts[-1] <= 26
+    assert counts[-1] <= 24
     statements.clear()
     assert len(study.trials("s")) == many
     assert len(study.epochs("s")) == many
