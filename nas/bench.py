@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.architecture import Architecture, Stage, TableRow
-from nas.cost import Cost
+from nas.architecture import Architecture, Stage
 from nas.evaluation import Job, Progress
+from nas.network import TableRow
+from nas.nodes import Cost
 
 if TYPE_CHECKING:
     from nas.knobs import Value

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nas.architecture import Architecture, Network, architecture_of
-from nas.plan import Shape
+from nas.architecture import Architecture
+from nas.network import Network, architecture_of
+from nas.nodes import Shape
 from nas.settings import Data, Recipe
 
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from nas.architecture import CONFLICTING
-from nas.cost import Cost
 from nas.errors import InvalidInput, Problem
 from nas.front import Objective
-from nas.plan import Shape
+from nas.nodes import Cost, Shape
 from nas.space import Choice, Judgement, Point, SearchSpace
 from nas.units import human_count
 

@@ -14,16 +14,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from nas import regnet
+from nas.architecture import KNOBS, STAGES, knob_named
 from nas.cost import COSTS
-from nas.errors import Problem
-from nas.knobs import KNOBS, Knob, Value
+from nas.errors import NasError, Problem
+from nas.knobs import OPTION, Knob, Value
+from nas.own_block import CODE
+from nas.own_block import found as own_block
 from nas.space import Axis, Choice, Condition, Limit, Range, Rule, SearchSpace, Source
 from nas.units import parse_count, parse_number
 from nas.yamlfile import Document
 
 _FORMS = "a value, a list of choices, {from, to, step | log}, {per_stage: ...} or {first: ..., growth: ...}"
 _RANGE_KEYS = {"from", "to", "step", "log"}
-_ODD = {"kernel", "gate_kernel"}
+_DOTTED = ("stem", "regnet", "options")     # knobs that are written as a mapping of their own
+_TIED_BY_REGNET = ("stages", "depth", "width", "cardinality", "bottleneck_ratio", "base_width")
 _MOST_CHOICES = 1000
 _STAGE_KEYS = frozenset("12345678")
 _STAGE = re.compile(r"stage[0-9]{1,9}")
@@ -40,7 +45,7 @@ def read_space(document: Document, problems: list[Problem]) -> SearchSpace | Non
     else:
         problems.append(document.problem(("network",), "is missing" if network is None else "must be a mapping",
                                          "write 'network:' and knobs such as depth and width under it", network))
-        reader.most_stages = int(KNOBS["stages"].most)      # so that the rules are not blamed for it
+        reader.most_stages = int(STAGES.most)      # so that the rules are not blamed for it
     rules = reader.rules(document.values.get("rules"))
     limits = reader.limits(document.values.get("limits"))
     if len(problems) > before:
@@ -69,26 +74,62 @@ class _Reader:
     def network(self, network: Mapping[Any, Any]) -> None:
         written: dict[str, tuple[_Place, Any]] = {}
         for key, raw in network.items():
-            if key == "stem" and isinstance(raw, dict):
-                written |= {f"stem.{inner}": (("network", "stem", inner), value) for inner, value in raw.items()}
+            if key in _DOTTED and isinstance(raw, dict):
+                written |= {f"{key}.{inner}": (("network", key, inner), value) for inner, value in raw.items()}
             else:
                 written[str(key)] = (("network", key), raw)
         for name, (place, _) in list(written.items()):
-            if name not in KNOBS or (name == place[-1] and "." in name):
-                self._problem(place, "is not a knob", "stem is written {kind: ..., width: ...}" if name == "stem"
-                              else closest(name, {"stem", *(k for k in KNOBS if "." not in k)}))
+            if not self._is_knob(name) or (name == place[-1] and "." in name):
+                self._unknown(name, place)
                 del written[name]
         if not network:
             self._problem(("network",), "holds no knob", f"known: {', '.join(k for k in KNOBS if '.' not in k)}, stem")
-        self._knob(KNOBS["stages"], *written.pop("stages", (("network",), KNOBS["stages"].default)))
-        for knob in KNOBS.values():
-            if knob.name != "stages":
-                default = 0 if knob.name == "shortcut_depth" else knob.default
+        if isinstance(network.get("regnet"), dict):
+            self._regnet(written)
+        else:
+            self._knob(STAGES, *written.pop("stages", (("network",), STAGES.default)))
+        own = [knob_named(name) for name in written if name.startswith(OPTION)]
+        for knob in (*KNOBS.values(), *own):
+            if knob.name not in self.sources:
                 place, raw = written.get(knob.name, (("network",), None))
                 if raw is None and knob.name not in written:
-                    self.sources[knob.name] = (_fixed(default),) * (self.most_stages if knob.staged else 1)
+                    self.sources[knob.name] = (_fixed(knob.unwritten),) * (self.most_stages if knob.staged else 1)
                 else:
                     self._knob(knob, place, raw)
+
+    def _is_knob(self, name: str) -> bool:
+        return name in KNOBS or name in regnet.KNOBS or (
+            name.startswith(OPTION) and name.removeprefix(OPTION).isidentifier() and name != OPTION + CODE)
+
+    def _unknown(self, name: str, place: _Place) -> None:
+        forms = {"stem": "stem is written {kind: ..., width: ...}", "options": "options are written {name: value, ...}",
+                 "regnet": "regnet is written {depth: ..., w_0: ..., w_a: ..., w_m: ..., group_width: ...}"}
+        known = {*_DOTTED, *(k for k in KNOBS if "." not in k)}
+        if name.startswith(regnet.PREFIX):
+            known = {k.removeprefix(regnet.PREFIX) for k in regnet.KNOBS}
+        self._problem(place, "is not a knob", forms.get(name) or closest(name.removeprefix(regnet.PREFIX), known))
+
+    def _regnet(self, written: dict[str, tuple[_Place, Any]]) -> None:
+        """Stages, depths, widths and groups from RegNet's few numbers."""
+        for name in _TIED_BY_REGNET:
+            if name in written:
+                self._problem(written.pop(name)[0], "is decided by regnet", "remove one of the two")
+        numbers = [self._form(knob, knob.name, (), *written.pop(knob.name, (("network", "regnet"), knob.default)))
+                   for knob in regnet.KNOBS.values()]
+        self.most_stages = regnet.MOST_STAGES
+
+        def stages(point: Mapping[str, Value]) -> tuple[tuple[int, int, int], ...]:
+            depth, w_0, w_a, w_m, group_width = (source(point) for source in numbers)
+            return regnet.stages(int(depth), int(w_0), float(w_a), float(w_m), int(group_width))
+
+        def of_stage(index: int, part: int) -> Source:
+            return lambda point: (stages(point)[index:] or ((1, 8, 1),))[0][part]
+
+        every = range(self.most_stages)
+        self.sources |= {
+            "stages": (lambda point: len(stages(point)),), "depth": tuple(of_stage(i, 0) for i in every),
+            "width": tuple(of_stage(i, 1) for i in every), "cardinality": tuple(of_stage(i, 2) for i in every),
+            "bottleneck_ratio": (_fixed(1.0),) * self.most_stages}
 
     def _knob(self, knob: Knob, place: _Place, raw: Any) -> None:
         if isinstance(raw, dict) and knob.staged and "per_stage" in raw:
@@ -125,7 +166,7 @@ class _Reader:
         if not raw.keys() >= {"first", "growth"}:
             self._problem(place, "needs both first and growth", "write {first: 32, growth: 2}")
             return (_fixed(knob.default),) * self.most_stages
-        if knob.choices or knob.name in _ODD:
+        if knob.choices or knob.odd:
             what = "holds words, which cannot grow" if knob.choices else "must be odd, so it cannot grow"
             self._problem(place, what, "use per_stage")
             return (_fixed(knob.default),) * self.most_stages
@@ -149,8 +190,7 @@ class _Reader:
         if domain.size == 1:
             return _fixed(domain.probe()[0])
         self.axes.append(Axis(name, knob.name, stages, domain))
-        default = 0 if knob.name == "shortcut_depth" else knob.default
-        return lambda point: point.get(name, default)
+        return lambda point: point.get(name, knob.unwritten)
 
     def _domain(self, knob: Knob, place: _Place, raw: Any) -> Choice | Range | None:
         if isinstance(raw, list):
@@ -194,7 +234,7 @@ class _Reader:
             self._problem(place, "log goes with neither step nor a start at zero", "leave one out", raw)
         elif step is not None:
             return self._stepped(knob, place, float(low), float(high), step)
-        elif knob.name in _ODD and low != high:
+        elif knob.odd and low != high:
             self._problem(place, "passes even numbers, and must be odd", "add step: 2", raw)
         else:
             return Choice((low,)) if low == high else Range(float(low), float(high), knob.kind is int, log)
@@ -212,7 +252,7 @@ class _Reader:
             self._problem((*place, "step"), f"does not lead from {low:g} to {high:g} in whole steps",
                           f"choose a step that divides the range into fewer than {_MOST_CHOICES}", raw)
             return None
-        if knob.name in _ODD and step % 2:
+        if knob.odd and step % 2:
             self._problem((*place, "step"), "passes even numbers, and must be odd", "write step: 2", raw)
             return None
         numbers = [round(low + index * step, 10) for index in range(round(count) + 1)]
@@ -227,9 +267,15 @@ class _Reader:
                 if knob.choices else knob.about
             self._problem(place, str(error), remedy, shown)
             return None
-        if knob.name in _ODD and int(value) % 2 == 0:
+        if knob.odd and int(value) % 2 == 0:
             self._problem(place, "must be odd", "write 3, 5 or 7", raw)
             return None
+        if knob.name == "block" and ":" in str(value):
+            try:
+                own_block(str(value))
+            except NasError as error:
+                self._problem(place, str(error), "see 'Your own block' in the README", raw)
+                return None
         return value
 
     # --- rules and limits
@@ -269,7 +315,7 @@ class _Reader:
                 self._problem(at, "is decided before any rule", "make it a choice under network", raw)
             elif target and value is not None:
                 knob, stage = target
-                if not knob.staged and any(KNOBS[c.knob].staged and not c.stage for c in when if c):
+                if not knob.staged and any(knob_named(c.knob).staged and not c.stage for c in when if c):
                     self._problem(at, "is network-wide, but a condition holds stage by stage",
                                   "name the stage in the condition, e.g. stage1.gate")
                 rules.append(Rule(tuple(c for c in when if c), knob.name, stage, value))
@@ -278,7 +324,8 @@ class _Reader:
     def _target(self, place: _Place, key: object) -> tuple[Knob, int] | None:
         prefix, _, rest = str(key).partition(".")
         stage = int(prefix[5:]) if _STAGE.fullmatch(prefix) else 0
-        knob = KNOBS.get(rest if stage else str(key))
+        name = rest if stage else str(key)
+        knob = knob_named(name) if name in KNOBS or (name in self.sources and name.startswith(OPTION)) else None
         if knob is None or (stage and not knob.staged):
             self._problem(place, "is not a knob", closest(rest if stage else key, KNOBS))
             return None
@@ -367,7 +414,7 @@ def _ordered(
     axes: list[Axis], rules: tuple[Rule, ...], document: Document, problems: list[Problem]
 ) -> tuple[tuple[Axis, ...], tuple[Rule, ...]] | None:
     """Axes and rules so that what decides whether one applies comes before it."""
-    graph: dict[str, set[str]] = {axis.knob: {"stages", *KNOBS[axis.knob].uses} for axis in axes}
+    graph: dict[str, set[str]] = {axis.knob: {"stages", *knob_named(axis.knob).uses} for axis in axes}
     for rule in rules:
         graph.setdefault(rule.knob, set()).update(condition.knob for condition in rule.when)
     graph.setdefault("stages", set()).discard("stages")
@@ -377,7 +424,7 @@ def _ordered(
         knobs = " -> ".join(error.args[1])
         problems.append(document.problem(("rules",), f"decide each other in a circle: {knobs}", "remove a rule"))
         return None
-    table = list(KNOBS)
+    table = [*regnet.KNOBS, *KNOBS, *sorted(axis.knob for axis in axes if axis.knob.startswith(OPTION))]
     depends = {knob for knob, needs in graph.items() if needs - {"stages"}}
 
     def rank(axis: Axis) -> tuple[bool, int, int, tuple[int, ...]]:

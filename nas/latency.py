@@ -8,7 +8,7 @@ import time
 import torch
 from torch import nn
 
-from nas.plan import Shape
+from nas.nodes import Shape
 
 _WARM_UP, _ROUNDS = 5, 30
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from nas.architecture import KNOBS
 from nas.cost import COSTS
-from nas.knobs import KNOBS, Knob
+from nas.knobs import Knob
+from nas.regnet import KNOBS as REGNET
 from nas.study import DIRECTIONS, NAME, SECTIONS
 
 
@@ -40,6 +42,7 @@ def _space_schema() -> dict[str, Any]:
     """Of the sections `network`, `rules` and `limits`."""
     staged = {knob.name: _knob_schema(knob) for knob in KNOBS.values() if "." not in knob.name}
     stem = {knob.name[5:]: _knob_schema(knob) for knob in KNOBS.values() if knob.name.startswith("stem.")}
+    tied = {knob.name[7:]: _knob_schema(knob) for knob in REGNET.values()}
     mapping = {"type": "object", "minProperties": 1}
     count = {"type": ["integer", "string"], "description": "a count such as 60M"}
     bounds = {"type": "object", "properties": {"from": count, "to": count}, "additionalProperties": False}
@@ -47,7 +50,9 @@ def _space_schema() -> dict[str, Any]:
             "additionalProperties": False}
     return {
         "network": {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": {
-            "stem": {"type": "object", "properties": stem, "additionalProperties": False}, **staged}},
+            "stem": {"type": "object", "properties": stem, "additionalProperties": False},
+            "regnet": {"type": "object", "properties": tied, "additionalProperties": False},
+            "options": {"type": "object", "description": "knobs of a block of your own"}, **staged}},
         "rules": {"type": "array", "items": rule, "description": "where all of when hold, set is so"},
         "limits": {"type": "object", "properties": dict.fromkeys(COSTS, bounds), "additionalProperties": False},
     }
@@ -56,6 +61,8 @@ def _space_schema() -> dict[str, Any]:
 def _knob_schema(knob: Knob) -> dict[str, Any]:
     if knob.choices:
         bare: dict[str, Any] = {"enum": list(knob.choices)}
+        if knob.free:
+            bare = {"anyOf": [bare, {"type": "string", "pattern": f"^{knob.free}$"}]}
     elif knob.kind is int:
         bare = {"type": "integer", "minimum": knob.least, "maximum": knob.most}
     else:

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from nas.architecture import BLOCKS, Architecture, Network, Stage
-from nas.cost import COSTS, Cost, cost
-from nas.knobs import KNOBS, STAGED, Value
-from nas.plan import Shape, plan
+from nas.architecture import NETWORK_KNOBS, STAGED, Architecture, Stage, knob_named, written_out
+from nas.cost import COSTS, cost
+from nas.knobs import OPTION, OWN, Value
+from nas.network import Network
+from nas.nodes import Cost, Shape
+from nas.plan import plan
+from nas.regnet import PREFIX as REGNET
 
 Point: TypeAlias = dict[str, Value]
 Source: TypeAlias = Callable[[Mapping[str, Value]], Value]
@@ -146,18 +149,21 @@ class SearchSpace:
     rules: tuple[Rule, ...] = ()
     limits: tuple[Limit, ...] = ()
     most_stages: int = 3
+    _names: tuple[str, ...] = field(init=False, repr=False)         # of what may differ from stage to stage
     _staged: tuple[tuple[Source, ...], ...] = field(init=False, repr=False)
     _always: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        staged = tuple(
-            tuple(self.sources[knob.name][index] for knob in STAGED) for index in range(self.most_stages))
+        names = (*(knob.name for knob in STAGED), *sorted(name for name in self.sources if name.startswith(OPTION)))
+        staged = tuple(tuple(self.sources[name][index] for name in names) for index in range(self.most_stages))
+        object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_staged", staged)
         ruled = {rule.knob for rule in self.rules}
         fewest = self._fewest_stages()
         object.__setattr__(self, "_always", frozenset(
             axis.name for axis in self.axes
-            if KNOBS[axis.knob].matters is None and axis.knob not in ruled and min(axis.stages, default=0) <= fewest))
+            if knob_named(axis.knob).matters is None and axis.knob not in ruled
+            and min(axis.stages, default=0) <= fewest))
 
     def decode(self, point: Mapping[str, Value]) -> Architecture:
         """The architecture of `point`; knobs of inactive axes are at their defaults, rules applied."""
@@ -165,13 +171,21 @@ class SearchSpace:
         count = int(get["stages"][0](point))
         if self.rules:
             network, stages = self._ruled(point, count)
-            built = [_stage(list(values.values())) for values in stages]
+            built = [self._stage(list(values.values())) for values in stages]
         else:
             network = {name: get[name][0](point) for name in _NETWORK}
-            built = [_stage([source(point) for source in self._staged[index]]) for index in range(count)]
-        return Architecture(
-            tuple(built), str(network["stem.kind"]), int(network["stem.width"]), str(network["order"]),
-            str(network["shortcut"]), str(network["activation"]), str(network["stride_in"]))
+            built = [self._stage([source(point) for source in self._staged[index]]) for index in range(count)]
+        return Architecture(tuple(built), *(network[name] for name in _NETWORK))    # type: ignore[arg-type]
+
+    def _stage(self, values: list[Value]) -> Stage:
+        """The stage with these values in the order of `_names`."""
+        if OWN in values:
+            usual = dict(zip(self._names, values, strict=True))
+            values = [written_out(knob, value, usual) for knob, value in zip(STAGED, values, strict=False)] \
+                + values[_KNOBS:]
+        options = tuple((name.removeprefix(OPTION), value)
+                        for name, value in zip(self._names[_KNOBS:], values[_KNOBS:], strict=True))
+        return Stage(*values[:_KNOBS], options if ":" in str(values[_BLOCK]) else ())     # type: ignore[arg-type,call-arg]
 
     def active(self, axis: Axis, point: Mapping[str, Value]) -> bool:
         """Whether `axis` has an effect, given the axes before it in `point`."""
@@ -181,7 +195,7 @@ class SearchSpace:
         network, stages = self._ruled(point, count)
         if not axis.stages:
             return not any(r.knob == axis.knob and _applies(r, network, network, stages) for r in self.rules)
-        matters = KNOBS[axis.knob].matters
+        matters = knob_named(axis.knob).matters
         for number in axis.stages:
             if number > count:
                 continue
@@ -205,8 +219,9 @@ class SearchSpace:
         """`point` without what cardinality, scaling, gates and squeeze-and-excitation add, where the space allows."""
         found = dict(point)
         for axis in self.axes:
-            default = KNOBS[axis.knob].default
-            if KNOBS[axis.knob].refines and axis.name in found and axis.domain.holds(default):
+            knob = knob_named(axis.knob)
+            default = knob.default
+            if knob.refines and axis.name in found and axis.domain.holds(default):
                 found = self.with_value(found, axis.name, default)
         return found
 
@@ -244,7 +259,7 @@ class SearchSpace:
         return round(sum(draws) / len(draws)), False
 
     def _parents(self) -> list[Axis]:
-        knobs = {used for axis in self.axes for used in KNOBS[axis.knob].uses if axis.name not in self._always}
+        knobs = {used for axis in self.axes for used in knob_named(axis.knob).uses if axis.name not in self._always}
         knobs |= {condition.knob for rule in self.rules for condition in rule.when} | {"stages"}
         return [axis for axis in self.axes if axis.knob in knobs]
 
@@ -274,16 +289,17 @@ class SearchSpace:
         for axis in self.axes:
             if axis.knob == "stages":
                 return min(int(value) for value in axis.domain.probe())
+            if axis.knob.startswith(REGNET):
+                return 1
         return self.most_stages
 
     def _ruled(self, point: Mapping[str, Value], count: int) -> tuple[dict[str, Value], list[dict[str, Value]]]:
         """Network-wide values, and each stage's values by knob, after the rules."""
-        network = {name: self.sources[name][0](point) for name in _NETWORK}
-        names = [knob.name for knob in STAGED]
-        stages = [dict(zip(names, (source(point) for source in self._staged[index]), strict=True))
+        network = {"stages": count, **{name: self.sources[name][0](point) for name in _NETWORK}}
+        stages = [dict(zip(self._names, (source(point) for source in self._staged[index]), strict=True))
                   for index in range(count)]
         for rule in self.rules:
-            if not KNOBS[rule.knob].staged:
+            if not knob_named(rule.knob).staged:
                 if _applies(rule, network, network, stages):
                     network[rule.knob] = rule.value
                 continue
@@ -293,20 +309,9 @@ class SearchSpace:
         return network, stages
 
 
-_NETWORK = tuple(knob.name for knob in KNOBS.values() if not knob.staged)
-_ORDER = tuple(knob.name for knob in STAGED)
-_BLOCK, _DEPTH, _WIDTH, _KERNEL, _SPANS, _RATIO, _GROUPS, _ALPHA, _GATE, _BIAS, _GATE_KERNEL, _SE = (
-    _ORDER.index(name) for name in (
-        "block", "depth", "width", "kernel", "shortcut_depth", "bottleneck_ratio", "cardinality", "residual_scaling",
-        "gate", "gate_bias", "gate_kernel", "se_ratio"))
-
-
-def _stage(v: list[Value]) -> Stage:
-    block = str(v[_BLOCK])
-    spans = int(v[_SPANS]) or BLOCKS[block]     # 0: not written, the classic block
-    return Stage(
-        v[_DEPTH], v[_WIDTH], block, v[_KERNEL], v[_RATIO], v[_GROUPS], spans, v[_ALPHA],  # type: ignore[arg-type]
-        v[_GATE], v[_BIAS], v[_GATE_KERNEL], v[_SE])  # type: ignore[arg-type]
+_NETWORK = tuple(knob.name for knob in NETWORK_KNOBS.values())
+_KNOBS = len(STAGED)
+_BLOCK = [knob.name for knob in STAGED].index("block")
 
 
 def _applies(
@@ -317,9 +322,12 @@ def _applies(
         if condition.stage:
             if stages is None or condition.stage > len(stages):
                 return False
-            found = stages[condition.stage - 1][condition.knob]
+            looked: Mapping[str, Value] = stages[condition.stage - 1]
         else:
-            found = values[condition.knob] if condition.knob in values else network[condition.knob]
+            looked = values if condition.knob in values else network
+        found = looked[condition.knob]
+        if found == OWN and "block" in looked:
+            found = written_out(knob_named(condition.knob), found, looked)
         if not condition.holds(found):
             return False
     return True

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nas import plan as p
+from nas import nodes as p
 from nas.architecture import Architecture, Stage
-from nas.diagram.tree import leaf
 
 ACCENTS = ("#2f86c9", "#d55e00", "#009e73", "#b8629a")      # after Okabe and Ito; readable on light and on dark
 
@@ -58,19 +57,12 @@ def _rows(node: p.Node | None) -> list[Row]:
     match node:
         case None:
             return []
-        case p.Sequence():
-            return [row for _, layer in node.layers for row in _rows(layer)]
-        case p.Conv():
-            groups = f", {node.groups} groups" if node.groups > 1 else ""
-            return [Row("conv", f"{node.kernel}×{node.kernel} conv, {{}}{groups}", (node.out[0],))]
-        case p.Norm():
-            return [Row("slim", "BN")]
-        case p.Activation():
-            return [Row("slim", {"relu": "ReLU", "silu": "SiLU"}.get(node.kind, node.kind))]
-        case p.SqueezeExcitation():
-            return [Row("se", "SE, hidden {}", (node.hidden,))]
+        case p.Sum():
+            return [*_rows(node.branches[0]), Row(*node.words)]
+        case p.Sequence() | p.Mixing():
+            return [row for _, layer in node.parts for row in _rows(layer)]
         case _:
-            return [Row("slim", leaf(node))]
+            return [Row(*node.words)]
 
 
 def _merged(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -157,7 +149,7 @@ def _shortcut(block: p.Residual) -> str:
             stride = [f"stride {conv.stride}"] if isinstance(conv, p.Conv) and conv.stride > 1 else []
             return "\n".join(["1×1 conv", *stride, *(["BN"] if len(block.shortcut.layers) > 1 else [])])
         case _:
-            return leaf(block.shortcut)
+            return str(block.shortcut.words.text)
 
 
 def _knobs(stage: Stage, shortcut: str) -> tuple[str, ...]:

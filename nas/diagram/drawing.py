@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
-from nas import plan as p
+from nas import nodes as p
 from nas.architecture import Architecture
 from nas.diagram.blocks import Group, Row, groups, stage_names
+from nas.plan import plan as plan_of
 
 WIDTH, GAP = 460, 14                                    # units of the drawing; between cards
 CARD_HEIGHT, CARDS_A_ROW = 76, 6
@@ -22,8 +23,10 @@ EM = 0.54                                               # mean width of a charac
 
 def svg(architecture: Architecture, shape: p.Shape, classes: int) -> str:
     """The network as one SVG element, about 460 units wide, for images of `shape` (C, H, W)."""
-    plan = p.plan(architecture, shape, classes)
-    stages = [layer for name, layer in plan.layers if name.startswith("stage") and isinstance(layer, p.Sequence)]
+    plan = plan_of(architecture, shape, classes)
+    inner = [part for _, layer in plan.layers if isinstance(layer, p.Memory) for part in layer.parts]
+    named = (*plan.layers, *inner)
+    stages = [layer for name, layer in named if name.startswith("stage") and isinstance(layer, p.Sequence)]
     kinds = groups(architecture, stages)
     top, cards = _cards(plan, architecture, stages, kinds)
     bottom, insets = _insets(kinds, top + 14)

@@ -19,7 +19,8 @@ from nas.cost import cost
 from nas.errors import NasError, one_line
 from nas.export.manifest import AGAIN, ARCHITECTURE, WEIGHTS, Manifest, read, read_manifest
 from nas.model import build
-from nas.plan import Sequence, plan
+from nas.nodes import Sequence
+from nas.plan import plan
 from nas.study import load_study
 from nas.train import Preprocess
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nas.errors import NasError, one_line
-from nas.plan import Shape
+from nas.nodes import Shape
 
 WEIGHTS, ARCHITECTURE, CODE, FACTS, EXAMPLE, CHECKS = (
     "model.safetensors", "architecture.yaml", "model.py", "export.json", "example.py", "checks.json")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from nas.architecture import Architecture
 from nas.front import Objective, knee, non_dominated
-from nas.plan import Shape
+from nas.nodes import Shape
 from nas.store import Refusals
 
 STATES = ("COMPLETE", "PRUNED", "FAILED", "OUT_OF_MEMORY", "RUNNING", "WAITING")

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
-from nas.cost import Cost
+from nas.nodes import Cost
 from nas.search.pace import LARGEST_SHARE, Pace
 from nas.store import EpochRecord, State, TrialRecord
 from nas.study import Study

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nas.cost import Cost
-from nas.plan import Shape
+from nas.nodes import Cost, Shape
 from nas.search.halving import SCREENED
 from nas.search.samplers import STRATIFIED, Sampler, Seen, derived
 from nas.settings import Data

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nas.architecture import TableRow
-from nas.cost import Cost
 from nas.errors import NasError, one_line, shown
 from nas.knobs import Value
-from nas.plan import Shape
+from nas.network import TableRow
+from nas.nodes import Cost, Shape
 from nas.space import Axis, Choice, Judgement, Point, SearchSpace
 from nas.studies import StoredStudy
 

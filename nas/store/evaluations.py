@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from nas.architecture import Network
-from nas.cost import Cost
+from nas.network import Network
+from nas.nodes import Cost
 from nas.store import inserting, lease
 from nas.store.inserting import number
 from nas.store.records import EpochRecord, EvaluationKey, State

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import URL, func, select, update
 
-from nas.architecture import Network
-from nas.cost import Cost
+from nas.network import Network
+from nas.nodes import Cost
 from nas.store import lease, migrations, reading, writing
 from nas.store.engine import StoreError, connect, connect_memory, explained, parse_url
 from nas.store.records import (

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, bindparam, select
 
-from nas.architecture import Network, network_from_dict
+from nas.network import Network, network_from_dict
 from nas.store.records import (
     EpochRecord,
     EvaluationKey,

@@ -15,7 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from nas.architecture import Architecture, Network, architecture_of
+from nas.architecture import Architecture
+from nas.network import Network, architecture_of
 
 Point = Mapping[str, Any]
 """Axis name to number or text, as the sampler proposed it."""

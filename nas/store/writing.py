@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, select, update
 
-from nas.architecture import Network
-from nas.cost import Cost
+from nas.network import Network
+from nas.nodes import Cost
 from nas.store import evaluations, inserting, repeats
 from nas.store.evaluations import Held
 from nas.store.records import EpochRecord, EvaluationKey, IllegalStep, Point, Refusals, State

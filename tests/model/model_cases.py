@@ -15,9 +15,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.architecture import ACTIVATIONS, GATES, ORDERS, SHORTCUTS, STEMS, STRIDES_IN, Architecture, Stage
-from nas.cost import Cost
 from nas.model import build
-from nas.plan import Sequence, Shape
+from nas.nodes import Cost, Sequence, Shape
 from nas.space import Point, SearchSpace
 from nas.study import load_study
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from nas.architecture import Architecture, Stage
 from nas.model import build, source
-from nas.plan import Sequence, plan
+from nas.nodes import Sequence
+from nas.plan import plan
 
 TINY = plan(Architecture((Stage(1, 4),), stem_width=4), (1, 8, 8), 2)
 

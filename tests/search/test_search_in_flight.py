@@ -8,8 +8,8 @@ import threading
 import pytest
 from search_cases import World, study
 
-from nas.cost import Cost
 from nas.evaluation import Job
+from nas.nodes import Cost
 from nas.search import repeats
 from nas.search.driver import Driver
 from nas.store import EpochRecord, State

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from space_cases import CLASSES, SHAPE, SPACES, space
 
-from nas.cost import Cost, cost
+from nas.cost import cost
+from nas.nodes import Cost
 from nas.plan import plan
 from nas.space import Choice, Point, Range, SearchSpace
 from nas.study import load_study

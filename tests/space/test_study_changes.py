@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from nas.errors import NasError
 from nas.evaluation import Job, Progress
-from nas.knobs import KNOBS, Knob
+from nas.architecture import KNOBS
+from nas.knobs import Knob
 from nas.search.run import run
 from nas.study import SECTIONS, Study, study_from_spec, study_from_text
 

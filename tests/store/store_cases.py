@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nas.architecture import Architecture, Stage
-from nas.cost import Cost
+from nas.nodes import Cost
 from nas.store import EpochRecord, EvaluationKey, Ledger, State, TrialRecord
 
 SPEC = {"name": "s", "z": [1, 2.5, "é"], "a": {"macs": "min"}}

@@ -1,0 +1,85 @@
+"""A user's own block: a Python function named in YAML as `block: my_module:my_block`, found, called and checked.
+
+The function gets (shape, out, stride, values): the shapes of what goes in and must come out, the stride, and the
+stage's knobs by their YAML names (with `order`, `norm`, `activation` and its own `options`). It returns F of
+y = post(shortcut(x) + alpha F(x)): a list of named nodes of `nas.nodes`, a node, or a torch module, whose cost is then
+counted on the meta device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from collections.abc import Sequence as Listed
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from nas.errors import NasError
+from nas.nodes import Opaque, Sequence, Shape, chain
+
+CODE = "code"       # the option that keeps the fingerprint of the file a network was made with
+
+
+def found(name: str) -> Callable[..., Any]:
+    """The function `module:function`; the working folder and `NAS_BLOCKS` are looked in, too. Raises `NasError`."""
+    module, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        function: Any = getattr(importlib.import_module(module), attribute, None)
+    except Exception as error:
+        raise NasError(f"block {name}: cannot import {module}: {type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise NasError(f"block {name}: {module} has no function {attribute}")
+    return cast(Callable[..., Any], function)
+
+
+@lru_cache(maxsize=256)
+def fingerprint(name: str) -> str:
+    """16 hexadecimal digits of the text of the function's file: another text, another block. Empty: there is none."""
+    try:
+        text = inspect.getsource(inspect.getmodule(found(name)) or found(name))
+    except (NasError, OSError, TypeError):
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def branch_of(name: str, shape: Shape, out: Shape, stride: int, values: dict[str, Any]) -> Sequence:
+    """What the function makes of a block. Raises `NasError` where it is none, or has the wrong shapes."""
+    function = found(name)
+    if (known := values.pop(CODE, None)) not in (None, fingerprint(name)):
+        raise NasError(f"block {name}: its file is not the one ({known}) that this network was made with")
+    arguments = (shape, out, stride, values)
+    torch = sys.modules.get("torch")
+    try:
+        with torch.device("meta") if torch else contextlib.nullcontext():
+            made = function(*arguments)
+    except Exception as error:
+        raise NasError(f"block {name}: {type(error).__name__}: {error}") from error
+    if torch and isinstance(made, torch.nn.Module):
+        counted = importlib.import_module("nas.model.opaque").counted(name, made, shape, out)
+        made = Opaque(shape, out, counted, name, arguments)
+    if isinstance(made, Listed):
+        made = chain([(str(key), node) for key, node in made]) if made else None
+    if not hasattr(made, "parts"):
+        raise NasError(
+            f"block {name}: returned {type(made).__name__}; return a list of (name, node), or a torch module")
+    whole = made if isinstance(made, Sequence) else chain([("layer", made)])
+    _check(name, whole, shape, out)
+    return whole
+
+
+def _check(name: str, made: Sequence, shape: Shape, out: Shape) -> None:
+    at = shape
+    for key, layer in made.layers:
+        if layer.shape != at:
+            raise NasError(f"block {name}: {key} takes {layer.shape}, and gets {at}")
+        at = layer.out
+    if at != out:
+        raise NasError(f"block {name}: puts out {at}, and {out} is wanted")
