@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from nas.architecture import KNOBS
 from nas.errors import NasError
 from nas.evaluation import Job, Progress
-from nas.architecture import KNOBS
 from nas.knobs import Knob
 from nas.search.run import run
 from nas.study import SECTIONS, Study, study_from_spec, study_from_text
