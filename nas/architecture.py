@@ -16,23 +16,17 @@ from functools import lru_cache
 from math import sqrt
 from typing import Any
 
+from nas.blocks import BLOCKS, kind_of
 from nas.knobs import OPTION, OWN, Knob, Value, Values, knob, knobs_of, option
+from nas.nodes import ATTENTIONS
 from nas.own_block import CODE, fingerprint
 from nas.regnet import KNOBS as REGNET
 
-# What is usual in blocks of a kind, where a file does not say otherwise.
-BLOCKS: dict[str, dict[str, Value]] = {
-    "basic": {"shortcut_depth": 2},         # n kxk convolutions (He et al. 2015)
-    "bottleneck": {"shortcut_depth": 3},    # 1x1, n - 2 grouped kxk, 1x1 (He et al. 2015)
-    "inverted": {"shortcut_depth": 3, "bottleneck_ratio": 4.0, "cardinality": 0},       # Sandler et al. 2018
-    "convnext": {"shortcut_depth": 3, "bottleneck_ratio": 4.0, "kernel": 7},            # Liu et al. 2022
-}
 STEMS = ("conv3x3", "conv7x7_pool", "patch2", "patch4")     # CIFAR; ImageNet: stride 2, then a 3x3 max-pool; ConvNeXt
 ORDERS = ("post", "pre")                    # He et al. 2015; He et al. 2016
 SHORTCUTS = ("A", "B", "C", "none")         # He et al. 2015, table 3; none: a plain network
 GATES = ("none", "highway", "transform", "carry", "full")
 GAINS = ("none", "zero_gamma", "skipinit", "layerscale")
-ATTENTIONS = ("se", "eca")
 ACTIVATIONS = ("relu", "silu", "gelu", "crelu", "identity")
 NORMS = ("batch", "group", "layer", "none")
 INITS = ("he", "xavier", "orthogonal", "looks_linear")
@@ -91,7 +85,7 @@ class Stage:
         0.0, "hidden width of squeeze-and-excitation / width; 0: none (Hu et al. 2018)", 0, 1, late=False,
         uses=("attention",), matters=lambda v: v["attention"] == "se", refines=True)
     attention: str = knob("se", "of channels: se (with se_ratio), or eca (Wang et al. 2020), which has no ratio",
-                          choices=ATTENTIONS, refines=True)
+                          choices=tuple(ATTENTIONS), refines=True)
     base_width: int = knob(
         0, "d of ResNeXt's C x d: inner width = cardinality x floor(width / 4 x d / 64); 0: bottleneck_ratio decides",
         0, 1024, uses=("block",), matters=_grouped)
@@ -301,7 +295,7 @@ def knob_named(name: str) -> Knob:
 
 def written_out(knob: Knob, value: Value, values: Values) -> Value:
     """`value`, or where it is not written what is usual in the block of `values`."""
-    return BLOCKS.get(str(values["block"]), {}).get(knob.name, knob.default) if value == OWN and knob.by_kind else value
+    return kind_of(str(values["block"])).usual.get(knob.name, knob.default) if value == OWN and knob.by_kind else value
 
 
 def _factor(alpha: float | str, blocks: int, branches: int) -> float | str:
@@ -331,7 +325,7 @@ def _line(a: Architecture) -> str:
     stages = a.stages
     words = [f"{a.stem}-{a.stem_width}", _shared([s.block for s in stages])]
     words.append(" ".join(f"{s.depth}×{s.width}" for s in stages))
-    classic = all(s.shortcut_depth == BLOCKS.get(s.block, {}).get("shortcut_depth", 2) for s in stages)
+    classic = all(s.shortcut_depth == kind_of(s.block).usual.get("shortcut_depth", 2) for s in stages)
     special = (
         ("ratio", [f"{s.bottleneck_ratio:.3g}" for s in stages], any(s.block != "basic" for s in stages)),
         ("C", [str(s.cardinality) for s in stages], any(s.cardinality > 1 for s in stages)),

@@ -10,7 +10,7 @@ object (blocks are cached), which is what lets a fold remember them; compare pla
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -335,6 +335,12 @@ class ChannelAttention(_Same):
     @property
     def words(self) -> Words:
         return Words("se", "ECA, kernel {}", (self.kernel,))
+
+
+ATTENTIONS: dict[str, Callable[[Shape, int], Node | None]] = {      # from the shape and the hidden width
+    "se": lambda shape, hidden: SqueezeExcitation(shape, hidden) if hidden else None,
+    "eca": lambda shape, _: ChannelAttention(shape),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
