@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import torch
@@ -20,10 +20,11 @@ from nas import snapshots
 from nas.data import Dataset, load
 from nas.evaluation import Job, Progress
 from nas.latency import latency_ms
+from nas.levels import level_architectures
 from nas.model import build
 from nas.plan import plan
 from nas.settings import Data
-from nas.train import Diverged, Numerics, Trainer, choose, keep_memory, set_threads
+from nas.train import Diverged, LevelTrainer, Numerics, Trainer, choose, keep_memory, set_threads
 
 CONTEXT = 600 << 20     # bytes of a GPU that CUDA takes for a process
 _TRIED = 4              # batches that show how much memory a training needs
@@ -86,8 +87,9 @@ def gpu_memory(job: Job) -> tuple[int, int]:
 
 
 def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | None) -> Iterator[Progress]:
-    model = build(plan(job.architecture, job.shape, job.classes), seed=job.seed)
-    trainer = Trainer(model, dataset, job.recipe, seed=job.seed, numerics=numerics, micro_batch=micro_batch)
+    networks = [partial(build, plan(architecture, job.shape, job.classes), seed=job.seed)
+                for architecture in level_architectures(job.architecture, job.recipe.levels)]
+    trainer = LevelTrainer(networks, dataset, job.recipe, seed=job.seed, numerics=numerics, micro_batch=micro_batch)
     place = snapshots.place_of(job, dataset.checksum, numerics.device, str(numerics), micro_batch)
     so_far: list[Progress] = []
     if found := snapshots.find(place):
@@ -111,7 +113,7 @@ def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | N
             yield so_far[-1]
     done = dataclasses.replace(
         so_far[-1], done=True, weights=save(trainer.weights()),
-        latency_ms=latency_ms(model, job.shape, numerics.device) if job.latency else None)
+        latency_ms=latency_ms(trainer.model, job.shape, numerics.device) if job.latency else None)
     try:
         yield done
     finally:

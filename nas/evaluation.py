@@ -88,7 +88,7 @@ Evaluator: TypeAlias = Callable[[Job], Iterator[Progress]]
 
 def recipe_key(recipe: Recipe) -> str:
     """What identifies a recipe, apart from its epochs, which an evaluation's key holds by themselves."""
-    values = recipe.model_dump(exclude={"epochs"})
-    if recipe.schedule == "one_cycle":
+    values = recipe.model_dump(exclude={"epochs"} if recipe.levels else {"epochs", "levels"})
+    if recipe.schedule == "one_cycle" or recipe.levels:
         values["epochs"] = recipe.epochs        # there the length shapes every epoch
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nas.architecture import CONFLICTING
+from nas.architecture import CONFLICTING, Architecture
 from nas.errors import InvalidInput, Problem
 from nas.front import Objective
 from nas.nodes import Cost, Shape
@@ -43,6 +43,11 @@ class Survey:
     def share(self) -> float:
         """Feasible points among those drawn."""
         return len(self.feasible) / self.drawn
+
+    @property
+    def architectures(self) -> list[Architecture]:
+        """The feasible networks that can be built, as often as they were drawn."""
+        return [judged.architecture for _, judged in self.feasible if isinstance(judged.architecture, Architecture)]
 
 
 def survey(space: SearchSpace, shape: Shape, classes: int, draws: int = 2000, seed: int = 0) -> Survey:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from nas.architecture import Architecture
 from nas.cost import COSTS
 from nas.data import DataInfo, describe
 from nas.errors import NasError
 from nas.feasibility import Extremes, Survey, check_limits, extremes, survey
+from nas.levels import level_macs, levels_line, macs_until, mean_savings
 from nas.measure import Speed, recorded_speed
+from nas.nodes import Shape
 from nas.search.halving import rungs
+from nas.settings import Recipe
 from nas.study import Study
 from nas.units import human_count, human_seconds
 
+_T = TypeVar("_T")
 _BINS, _BAR = 8, 30     # of a histogram: rows, and the longest bar in characters
 
 
@@ -45,6 +50,7 @@ class Inspection:
             "data": {"name": self.info.name, "resolution": self.info.resolution, "channels": self.info.channels,
                      "classes": self.info.n_classes, "train": self.info.n_train, "validation": self.info.n_validation},
             "seconds_per_trial": self.trial_seconds, "trials_in_budget": self._trials_in_budget(),
+            "saved_macs": self._levels(mean_savings)[0] if self.study.recipe.levels else 0.0,
         }
 
     def lines(self) -> list[str]:
@@ -71,6 +77,8 @@ class Inspection:
             for word, (point, cost) in zip(("smallest", "largest"), self.extremes, strict=True):
                 line = study.space.decode(point).line()
                 lines.append(f"{word}: {human_count(cost.macs)} MACs, {human_count(cost.params)} params  {line}")
+        if study.recipe.levels:
+            lines += ["", f"multi-level: {self._levels(levels_line)}"]
         return [*lines, "", self._time_line()]
 
     def _axes(self) -> dict[str, str]:
@@ -92,6 +100,11 @@ class Inspection:
         if not self.study.space.axes:
             return values[0]
         return {"min": values[0], "median": values[len(values) // 2], "max": values[-1]}
+
+    def _levels(self, told: Callable[[list[Architecture], Recipe, Shape, int], _T]) -> _T:
+        info = self.info
+        return told(self.survey.architectures, self.study.recipe, (info.channels, info.resolution, info.resolution),
+                    info.n_classes)
 
     def _trials_in_budget(self) -> int | None:
         time = self.study.budget.time
@@ -126,15 +139,16 @@ def inspect_study(study: Study, progress: Callable[[str], None] | None = None, d
 
 def _trial_seconds(study: Study, info: DataInfo, seen: Survey, speed: Speed) -> float:
     """A trial of mean cost; early stopping lets one in eta pass each rung."""
-    macs = sum(judged.cost.macs for _, judged in seen.feasible if judged.cost) / len(seen.feasible)
-    settings = study.search.early_stopping
-    levels = (*rungs(settings, study.recipe.epochs), study.recipe.epochs)
-    epochs, share, before = 0.0, 1.0, 0
-    for level in levels:
-        epochs += share * (level - before)
-        share, before = share / settings.eta, level
-    images = epochs * (info.n_train + info.n_validation / 3)
-    return macs * images / speed.macs_per_second
+    settings, whole = study.search.early_stopping, study.recipe.epochs
+    shape = (info.channels, info.resolution, info.resolution)
+    networks = [level_macs(one, study.recipe.levels, shape, info.n_classes) for one in seen.architectures]
+    by_level = [sum(macs) / len(networks) for macs in zip(*networks, strict=True)]
+    total, share, before = 0.0, 1.0, 0.0
+    for rung in (*rungs(settings, whole), whole):
+        until = macs_until(by_level, whole, rung)
+        total += share * (until - before)
+        share, before = share / settings.eta, until
+    return total * (info.n_train + info.n_validation / 3) / speed.macs_per_second
 
 
 def _histogram(values: Sequence[int]) -> list[str]:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 
 class Section(BaseModel):
@@ -38,6 +47,9 @@ class Recipe(Section):
     schedule: Literal["constant", "one_cycle"] = Field("constant", description=(
         "constant: warm-up, then a constant rate, evaluated on averaged weights (for the search); "
         "one_cycle: warm-up, then cosine to zero (for a final training)"))
+    levels: int = Field(0, ge=0, le=8, description=(
+        "interpolations of multi-level training (Chang et al. 2018); 0: none; k: k + 1 networks in turn, each as "
+        "deep again as the one before with half its residual_scaling, the last one the network itself"))
     learning_rate: float = Field(0.1, gt=0, le=10, description="peak rate of SGD with Nesterov momentum")
     warmup_epochs: float = Field(1.0, ge=0, le=100, description="linear warm-up, in epochs")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum")
@@ -52,6 +64,13 @@ class Recipe(Section):
     flip: bool | None = Field(None, description="random horizontal flip; default: what suits the data")
     cutout: float = Field(0.0, ge=0, lt=1, description="side of the erased square as a share of the image; 0: none")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster, measured once")
+
+    @field_validator("levels")
+    @classmethod
+    def _an_epoch_each(cls, levels: int, info: ValidationInfo) -> int:
+        if levels >= info.data.get("epochs", levels + 1):
+            raise ValueError(f"must be less than recipe.epochs, {info.data['epochs']}: each level takes an epoch")
+        return levels
 
     def batch(self, images: int) -> int:
         """Images a step of a training on `images`. Small networks are bound by their steps, not by their MACs."""

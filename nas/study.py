@@ -75,6 +75,8 @@ class Study:
     def changes(self, spec: Mapping[str, Any]) -> list[str]:
         """What must not change within a study but differs from `spec`, a line each: `field: was -> is`."""
         was, mine = _stored(spec), _stored(self.spec())
+        for key in ("data", "recipe"):      # what an earlier version did not know of it did as the default does
+            was[key] = SECTIONS[key]().model_dump() | was.get(key, {})
         found: list[str] = []
         for key in FIXED:
             _differences(key, was.get(key), mine.get(key), found)

@@ -19,6 +19,7 @@ from nas.errors import DiskFull, NasError
 from nas.evaluation import Job, Progress, recipe_key
 from nas.search import repeats
 from nas.search.allowance import Allowance
+from nas.search.effort import Effort
 from nas.search.halving import Halving
 from nas.search.observations import Observations
 from nas.search.pace import Pace
@@ -89,8 +90,9 @@ class Driver:
             projection.catch_up()
         self.recorder = Recorder(ledger, study.name, projection, clock, self.trials, self.curves)
         record = ledger.study(study.name)
+        effort = Effort(study.recipe, facts.shape, facts.classes)
         self.allowance = Allowance(study, record.seconds_spent if record is not None else 0.0, clock, pace or Pace(),
-                                   self.halving.levels[0], self.trials.values())
+                                   effort, self.halving.levels[0], self.trials.values())
         for number, curve in self.curves.items():
             for epoch in curve:
                 self._note_level(number, epoch)
@@ -311,7 +313,7 @@ class Driver:
 
     def _repeatable(self) -> Iterator[tuple[TrialRecord, int]]:
         for trial, seed in self.repeats.wanted():
-            if self.allowance.holds(self.curves[trial.number]):
+            if self.allowance.holds(trial, self.curves[trial.number]):
                 yield trial, seed
 
     def _more(self) -> bool:
@@ -323,13 +325,13 @@ class Driver:
     def _promotable(self) -> int | None:
         """The trial that was stopped and is most worth going on with, if it can be done in time."""
         wanted = self.halving.promotable(self._stopped, self._more())
-        return next((number for number in wanted if self.allowance.holds(self.curves[number])), None)
+        return next((n for n in wanted if self.allowance.holds(self.trials[n], self.curves[n])), None)
 
     # --- taking in
 
     def _note_level(self, number: int, epoch: EpochRecord) -> None:
         self.halving.note(number, self.trials[number].macs, epoch.epoch, epoch.accuracy)
-        self.allowance.pace.saw(self.trials[number].macs, epoch.seconds)
+        self.allowance.trained(self.trials[number], epoch)
 
     def _end(self, number: int, state: State, reason: str, epoch: EpochRecord | None, progress: Progress) -> None:
         checkpoint, sha256 = None, None

@@ -32,7 +32,7 @@ class Pace:
             self._seen.setdefault(macs, []).append(seconds)
             self._line = None
 
-    def epoch(self, macs: int) -> float:
+    def epoch(self, macs: float) -> float:
         """The seconds that an epoch of a network of `macs` is expected to take; 0 where nothing is known."""
         if not self._seen:
             return self.prior * macs

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nas.nodes import Cost, Shape
+from nas.nodes import Shape
 from nas.search.halving import SCREENED
 from nas.search.samplers import STRATIFIED, Sampler, Seen, derived
 from nas.settings import Data
@@ -52,12 +52,12 @@ class Proposal:
 class Proposals:
     """Proposes for `study` on data of `facts`.
 
-    seen: gives all trials as the sampler sees them. known: ids of the networks tried. too_much: why a network of that
-    cost is not to be tried although no limit forbids it, such as "time", and by which share; infeasible by that name.
+    seen: gives all trials as the sampler sees them. known: ids of the networks tried. too_much: why a network is
+    not to be tried although no limit forbids it, such as "time", and by which share; infeasible by that name.
     """
 
     def __init__(self, study: Study, facts: DataFacts, sampler: Sampler, seen: Callable[[], list[Seen]],
-                 known: Iterable[str], too_much: Callable[[Cost], dict[str, float]]):
+                 known: Iterable[str], too_much: Callable[[Judgement], dict[str, float]]):
         self.space, self.facts, self.seed = study.space, facts, study.seed
         self.sampler, self._seen, self._too_much = sampler, seen, too_much
         self._known = set(known)
@@ -135,7 +135,7 @@ class Proposals:
     def _fresh(self, judged: Judgement) -> bool:
         broken = judged.broken
         if judged.cost is not None and not broken:
-            broken = self._too_much(judged.cost)
+            broken = self._too_much(judged)
         for name, share in broken.items():
             self._refused[name] = self._refused.get(name, Refusals()) + Refusals.one(share)
         return not broken and judged.architecture.id not in self._known
@@ -151,7 +151,7 @@ class Proposals:
         drawn = [self.space.plain(point) if index % 2 else point for index, point in enumerate(drawn)]
         judged = [self._judged(point) for point in drawn]
         feasible = [(math.log(j.cost.macs), index) for index, j in enumerate(judged)
-                    if j.cost is not None and not j.broken and not self._too_much(j.cost)]
+                    if j.cost is not None and not j.broken and not self._too_much(j)]
         kinds = [[found for found in feasible if found[1] % 2 == kind] for kind in (0, 1)]
         if min(map(len, kinds)) < _START:
             return []

@@ -15,6 +15,7 @@ from nas.data import Dataset, describe, load, located
 from nas.errors import NasError
 from nas.evaluation import Evaluator
 from nas.feasibility import check_limits, survey
+from nas.levels import levels_line
 from nas.logs import log_to
 from nas.measure import recorded_speed
 from nas.search.driver import Driver
@@ -223,6 +224,8 @@ def _summary(
     budget = study.budget
     limits = [f"{budget.trials} trials" if budget.trials else "", human_seconds(budget.time) if budget.time else ""]
     view.say(f"budget    {', '.join(filter(None, limits))}; {study.recipe.epochs} epochs a full training")
+    if study.recipe.levels and seen.architectures:
+        view.say(f"levels    {levels_line(seen.architectures, study.recipe, facts.shape, facts.classes)}")
     view.say(f"workers   {workers}, executor {study.search.executor}")
     view.say(f"database  {ledger}")
     log.info("study %s, data %s, workers %s", study.name, info, workers)

@@ -58,19 +58,20 @@ class Trainer:
 
     The same seed, device and thread count give the same result; the model comes initialised. `micro_batch`, where
     given, splits each batch to need less memory, at the same learning rate; norm statistics are then of the
-    parts.
+    parts. `before`: epochs that other networks were trained for before this one took over; the schedule and the average
+    count from there.
     """
 
     def __init__(self, model: nn.Module, dataset: Dataset, recipe: Recipe, *, seed: int, numerics: Numerics,
-                 micro_batch: int | None = None):
+                 micro_batch: int | None = None, before: int = 0):
         self.recipe, self.seed, self.numerics, self.dataset = recipe, seed, numerics, dataset
         self.device = torch.device(numerics.device)
-        self.epoch = 0
-        self._model = model.to(self.device)
+        self.epoch = self._before = before
+        self.model = model.to(self.device)
         self._evaluated = copy.deepcopy(model)
         if numerics.device == "cpu" and numerics.channels_last:
-            quicken(self._model)
-        self._flat = Flat(self._model, numerics.channels_last, recipe.decay_norms)
+            quicken(self.model)
+        self._flat = Flat(self.model, numerics.channels_last, recipe.decay_norms)
         self._momentum = torch.zeros_like(self._flat.gradient)
         self._average = self._flat.state.clone()
         self._batches = self._make_batches()
@@ -86,7 +87,7 @@ class Trainer:
         """
         started = time.perf_counter()
         train_loss = self.train_epoch()
-        accuracy, loss = self._evaluate()
+        accuracy, loss = self.evaluate()
         if not math.isfinite(loss):
             raise Diverged(f"validation loss is {loss} after epoch {self.epoch}")
         return EpochResult(self.epoch, train_loss, loss, accuracy, time.perf_counter() - started)
@@ -94,19 +95,25 @@ class Trainer:
     def train_epoch(self) -> float:
         """Train one more epoch without evaluating; returns the mean loss of its steps. Raises Diverged."""
         steps = self._batches.steps
-        step, total = 0, torch.zeros((), dtype=torch.float64, device=self.device)
-        self._model.train()
+        step, done = 0, self.epoch - self._before
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.model.train()
         seed = epoch_seed(self.seed, self.epoch)
         with self._reproducible(seed):
             for chunk in self._batches.epoch(torch.Generator().manual_seed(seed)):
                 for images, labels in chunk:
                     total += self._gradient(images, labels)
-                    self._update(self.epoch + (step + 0.5) / steps)
+                    self._update(done + (step + 0.5) / steps)
                     step += 1
-                    self._follow(self.epoch * steps + step)
+                    self._follow(done * steps + step)
                 self._check(float(total) / step, f"in epoch {self.epoch + 1}, step {step} of {steps}")
         self.epoch += 1
         return float(total) / steps
+
+    def evaluate(self) -> tuple[float, float]:
+        """Accuracy and loss of the averaged weights on the validation part; before any training, of the weights."""
+        dataset = self.dataset
+        return accuracy_and_loss(self._averaged_model(), dataset.validation, dataset.mean, dataset.std, self.device)
 
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights as evaluated, with norm statistics of their own: the model's state, on the CPU."""
@@ -147,7 +154,7 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for inputs, answers in zip(*(torch.split(part, self._micro_batch) for part in (images, labels)), strict=True):
             with self._autocast():
-                logits = self._model(inputs)
+                logits = self.model(inputs)
             loss = F.cross_entropy(logits.float(), answers, label_smoothing=self.recipe.label_smoothing)
             if len(inputs) < len(images):
                 loss = loss * (len(inputs) / len(images))
@@ -177,10 +184,6 @@ class Trainer:
         bound = EXPLODED * math.log(max(2, len(self.dataset.info.classes)))
         if loss > bound:
             raise Diverged(f"training loss is {loss:.3g}, over {bound:.3g}, {when}")
-
-    def _evaluate(self) -> tuple[float, float]:
-        dataset = self.dataset
-        return accuracy_and_loss(self._averaged_model(), dataset.validation, dataset.mean, dataset.std, self.device)
 
     def _averaged_model(self) -> nn.Module:
         """A network of its own with the averaged weights, made when first asked for after an epoch."""
