@@ -21,6 +21,7 @@ from nas.units import human_count
 
 LARGEST_GRID = 50_000       # points
 _DRAWS = 512                # from which the search for the extremes sets out
+_LOOKED_AT = 300            # networks, for what is seldom wise
 
 
 class Extremes(NamedTuple):
@@ -43,6 +44,12 @@ class Survey:
     def share(self) -> float:
         """Feasible points among those drawn."""
         return len(self.feasible) / self.drawn
+
+    def cautions(self) -> dict[str, float]:
+        """What is legal and seldom wise, in sentences, and in which share of the feasible networks."""
+        looked = self.architectures[:_LOOKED_AT]
+        said = Counter(sentence for one in looked for sentence in one.cautions())
+        return {sentence: count / len(looked) for sentence, count in said.most_common()}
 
     @property
     def architectures(self) -> list[Architecture]:

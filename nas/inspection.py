@@ -44,7 +44,7 @@ class Inspection:
         return {
             "name": self.study.name, "points": self.points, "points_exact": self.exact, "axes": self._axes(),
             "feasible_share": self.survey.share, "drawn": self.survey.drawn, "broken": self.survey.broken,
-            "axes_without_effect": list(self.survey.idle),
+            "axes_without_effect": list(self.survey.idle), "cautions": self.survey.cautions(),
             **{name: self._cost(name) for name in COSTS},
             **{name: {"point": point, **cost._asdict()} for name, (point, cost) in ends.items()},
             "data": {"name": self.info.name, "resolution": self.info.resolution, "channels": self.info.channels,
@@ -68,6 +68,8 @@ class Inspection:
         if self.survey.broken:
             broken = ", ".join(f"{name} {n / self.survey.drawn:.1%}" for name, n in self.survey.broken.items())
             lines += ["", f"infeasible by: {broken}"]
+        for sentence, share in self.survey.cautions().items():
+            lines += ["", f"caution: {sentence} ({share:.0%} of the networks)"]
         if self.survey.idle:
             lines += ["", f"without effect: {', '.join(self.survey.idle)}"]
         for name in ("macs", "params"):

@@ -114,3 +114,13 @@ def test_survey_counts_what_is_broken() -> None:
     assert set(seen.broken) == {"cardinality"}
     assert seen.share == pytest.approx(0.75, abs=0.08)
     assert seen.idle == ("gate_bias",)
+
+
+def test_what_is_seldom_wise_is_said_with_its_share() -> None:
+    found = survey(space("{stages: 1, gate: [none, transform], se_ratio: 1/4}"), (3, 8, 8), 10).cautions()
+    (sentence, share), = found.items()
+    assert sentence == "a gate and channel attention on one branch: both rescale it"
+    assert 0.35 < share < 0.65
+    assert survey(space("{stages: 1, depth: [1, 2]}"), (3, 8, 8), 10).cautions() == {}
+    stalled = survey(space("{gain: skipinit, shortcut_depth: 3}"), (3, 8, 8), 10).cautions()
+    assert [sentence.split(":")[0] for sentence in stalled] == ["shortcut_depth 3 with skipinit"]
