@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from nas.knobs import Value
@@ -52,22 +53,31 @@ class Chain:
 
     def norm(self, name: str, scale: float = 1.0) -> None:
         if self.style.norm != "none":
-            self.add(name, Norm(self.at, self.style.norm, scale))
+            self.add(name, _norm(self.at, self.style.norm, scale))
 
     def act(self, name: str) -> None:
         if self.style.activation != "identity":
-            self.add(name, Activation(self.style.activation, self.at))
+            self.add(name, _activation(self.style.activation, self.at))
 
     def conv(self, name: str, width: int, kernel: int, stride: int = 1, groups: int = 1, dilation: int = 1,
              bias: bool = False) -> None:
         """Without norms a convolution has a bias."""
-        style = self.style
-        self.add(name, Conv(
-            self.at, strided(self.at, stride, width), kernel, stride, groups, bias or style.norm == "none",
-            dilation=dilation, init=style.starts(self.split), rectified=style.rectified))
+        self.add(name, _conv(self.style, self.split, self.at, width, kernel, stride, groups, dilation, bias))
 
     def done(self) -> Sequence:
         return chain(self.layers)
+
+
+# Equal layers are one object, whose cost is counted once.
+_norm = lru_cache(maxsize=65_536)(Norm)
+_activation = lru_cache(maxsize=65_536)(Activation)
+
+
+@lru_cache(maxsize=65_536)
+def _conv(style: Style, split: bool, shape: Shape, width: int, kernel: int, stride: int, groups: int, dilation: int,
+          bias: bool) -> Conv:
+    return Conv(shape, strided(shape, stride, width), kernel, stride, groups, bias or style.norm == "none",
+                dilation=dilation, init=style.starts(split), rectified=style.rectified)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import lru_cache
+from operator import attrgetter
+from typing import Any
 
 from nas.architecture import Architecture, Stage
 from nas.blocks import BLOCKS, Chain, Inside, Style, function, kind_of
@@ -87,10 +90,11 @@ def _head(style: Style, shape: Shape, classes: int) -> Head:
 
 def _stage(a: Architecture, style: Style, stage: Stage, shape: Shape, stride: int, before: int) -> Sequence:
     """`before`: the blocks of earlier stages, for stochastic depth."""
-    first = _block(a, style, stage, shape, stride)
+    inside, alpha = _inside(stage), _alpha(a, stage)
+    first = _block(a, style, inside, alpha, shape, strided(shape, stride, stage.width), stride)
     blocks = [first]
     if stage.depth > 1:
-        blocks += [_block(a, style, stage, first.out, 1)] * (stage.depth - 1)
+        blocks += [_block(a, style, inside, alpha, first.out, first.out, 1)] * (stage.depth - 1)
     owner = 0 if shape == first.out else 1
     if stage.share == "stage" and stage.depth > owner + 1:
         lent = blocks[owner]
@@ -98,20 +102,20 @@ def _stage(a: Architecture, style: Style, stage: Stage, shape: Shape, stride: in
     if a.drop_path:
         rate = a.drop_path / a.blocks
         blocks = [replace(block, drop=rate * index) for index, block in enumerate(blocks, before + 1)]
-    named = tuple(zip(_BLOCK_NAMES[1:], blocks, strict=False))
+    named = tuple(zip(_BLOCK_NAMES, blocks, strict=False))
     if stage.share == "stage":
-        return Unrolled(shape, first.out, named, _BLOCK_NAMES[owner + 1])
+        return Unrolled(shape, first.out, named, _BLOCK_NAMES[owner])
     return Sequence(shape, first.out, named)
 
 
-_BLOCK_NAMES = tuple(f"block{number}" for number in range(10_001))
+_BLOCK_NAMES = tuple(f"block{number}" for number in range(1, 10_001))
 
 
-def _block(a: Architecture, style: Style, stage: Stage, shape: Shape, stride: int) -> Residual:
-    out = strided(shape, stride, stage.width)
-    inside = _inside(stage)
+def _block(
+    a: Architecture, style: Style, inside: tuple[Any, ...], alpha: float, shape: Shape, out: Shape, stride: int
+) -> Residual:
     pre, shortcut, branch, gate, post = _parts(style, a.shortcut, a.stride_in, inside, shape, out, stride)
-    return Residual(shape, out, pre, shortcut, branch, _alpha(a, stage), gate, post)
+    return Residual(shape, out, pre, shortcut, branch, alpha, gate, post)
 
 
 def _alpha(a: Architecture, stage: Stage) -> float:
@@ -121,17 +125,17 @@ def _alpha(a: Architecture, stage: Stage) -> float:
     return stage.residual_scaling
 
 
-@lru_cache(maxsize=65_536)
-def _inside(stage: Stage) -> Stage:
-    """What blocks of `stage` have in common with those of other stages: all of it but depth and alpha."""
-    return replace(stage, depth=1, residual_scaling=1.0)
+# What blocks of a stage may have in common with those of others: all of its knobs but depth and alpha.
+_INSIDE = tuple(field.name for field in fields(Stage) if field.name not in ("depth", "residual_scaling"))
+_inside: Callable[[Stage], tuple[Any, ...]] = attrgetter(*_INSIDE)
 
 
 @lru_cache(maxsize=65_536)
 def _parts(
-    style: Style, shortcut: str, stride_in: str, stage: Stage, shape: Shape, out: Shape, stride: int
+    style: Style, shortcut: str, stride_in: str, inside: tuple[Any, ...], shape: Shape, out: Shape, stride: int
 ) -> tuple[Sequence | None, Node | None, Sequence, Gate | None, Activation | None]:
     """Pre, shortcut, branch, gate and post of a block: all of it but alpha, which may be continuous."""
+    stage = Stage(depth=1, **dict(zip(_INSIDE, inside, strict=True)))
     wired = stage.block in BLOCKS
     shared = wired and style.order == "pre" and (shape != out or shortcut == "C") and shortcut != "none"
     pre = _norm_activation(style, shape) if shared else None
