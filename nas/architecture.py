@@ -326,20 +326,22 @@ def _line(a: Architecture) -> str:
     words = [f"{a.stem}-{a.stem_width}", _shared([s.block for s in stages])]
     words.append(" ".join(f"{s.depth}×{s.width}" for s in stages))
     classic = all(s.shortcut_depth == kind_of(s.block).usual.get("shortcut_depth", 2) for s in stages)
+    widened = any((s.block in BLOCKS and s.block != "basic") or s.bottleneck_ratio != 0.25 for s in stages)
     special = (
-        ("ratio", [f"{s.bottleneck_ratio:.3g}" for s in stages], any(s.block != "basic" for s in stages)),
+        ("ratio", [f"{s.bottleneck_ratio:.3g}" for s in stages], widened),
         ("C", [str(s.cardinality) for s in stages], any(s.cardinality > 1 for s in stages)),
         ("n", [str(s.shortcut_depth) for s in stages], not classic),
         ("α", [f"{s.residual_scaling:.3g}" for s in stages], any(s.residual_scaling != 1 for s in stages)),
         ("SE", [f"{s.se_ratio:.3g}" for s in stages], any(s.se_ratio > 0 for s in stages)),
         ("attention", [s.attention for s in stages], any(s.attention != "se" for s in stages)),
-        ("options", [",".join(f"{n}={v}" for n, v in s.options) for s in stages], any(s.options for s in stages)),
     )
     words += [f"{name}={_shared(values)}" for name, values, wanted in special if wanted]
     for name, one in STAGE_KNOBS.items():
         found = [getattr(s, name) for s in stages]
         if one.label and any(value != one.default for value in found):
             words.append(f"{one.label}={_shared([_short(value) for value in found])}")
+    options = {name for s in stages for name, _ in s.options} - {CODE}
+    words += [f"{name}={_shared([_short(dict(s.options).get(name, '-')) for s in stages])}" for name in sorted(options)]
     words += [f"{one.label}={_short(getattr(a, name))}" for name, one in NETWORK_KNOBS.items()
               if one.label and getattr(a, name) != one.default]
     return " ".join(words)

@@ -41,7 +41,8 @@ class Recipe(Section):
     learning_rate: float = Field(0.1, gt=0, le=10, description="peak rate of SGD with Nesterov momentum")
     warmup_epochs: float = Field(1.0, ge=0, le=100, description="linear warm-up, in epochs")
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum")
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="on weights; none on norms and biases")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on weights; none on biases, and on norms as below")
+    decay_norms: bool = Field(False, description="whether weight decay acts on the scales and shifts of norms, too")
     averaging: float = Field(1.0, ge=0, le=100, description=(
         "time constant, in epochs, of the exponential average of the weights that is evaluated; 0: none"))
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nas.model.layers import LayerNorm
+
 ALIGNMENT = 16      # floats: a cache line
+_NORMS = (nn.BatchNorm2d, nn.GroupNorm, LayerNorm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +40,23 @@ class _Place:
 class Flat:
     """Owns the state of `model`: from now on its float tensors are views, and must not be replaced or moved.
 
-    `state` holds all float32 state of shape (numbers,): weights that decay (two or more dimensions), then parameters
-    that do not (norms, biases, scalars), then buffers (norm statistics). `gradient` has the shape of the first two.
+    `state` holds all float32 state of shape (numbers,): weights that decay (two or more dimensions, and with
+    `decay_norms` those of norms), then parameters that do not (norms, biases, scalars), then buffers (norm statistics).
+    `gradient` has the shape of the first two.
 
     Raises TypeError for parameters that are not float32.
     """
 
-    def __init__(self, model: nn.Module, channels_last: bool):
+    def __init__(self, model: nn.Module, channels_last: bool, decay_norms: bool = False):
         self.model = model
         parameters = list(model.parameters())
+        norms = {id(parameter) for layer in model.modules() if isinstance(layer, _NORMS)
+                 for parameter in layer.parameters(recurse=False)} if decay_norms else set()
         if wrong := {parameter.dtype for parameter in parameters} - {torch.float32}:
             raise TypeError(f"parameters must be float32, not {wrong}")
         groups: tuple[list[Tensor], ...] = (
-            [parameter for parameter in parameters if parameter.ndim >= 2],
-            [parameter for parameter in parameters if parameter.ndim < 2],
+            [parameter for parameter in parameters if parameter.ndim >= 2 or id(parameter) in norms],
+            [parameter for parameter in parameters if parameter.ndim < 2 and id(parameter) not in norms],
             [buffer for buffer in _unique(model.buffers()) if buffer.dtype == torch.float32],
         )
         places: dict[int, _Place] = {}

@@ -70,7 +70,7 @@ class Trainer:
         self._evaluated = copy.deepcopy(model)
         if numerics.device == "cpu" and numerics.channels_last:
             quicken(self._model)
-        self._flat = Flat(self._model, numerics.channels_last)
+        self._flat = Flat(self._model, numerics.channels_last, recipe.decay_norms)
         self._momentum = torch.zeros_like(self._flat.gradient)
         self._average = self._flat.state.clone()
         self._batches = self._make_batches()

@@ -136,6 +136,20 @@ def test_norms_and_biases_do_not_decay():
         f"{norm}.running_{what}" for norm in (1, 4) for what in ("mean", "var")}
 
 
+def test_norms_decay_where_the_recipe_says_so():
+    model = network()
+    flat = Flat(model, channels_last=True, decay_norms=True)
+    flat.state[: flat.decayed] = 7.0
+    decayed = {name for name, value in model.named_parameters() if (value == 7).all()}
+    assert decayed == {"0.weight", "3.weight", "8.weight", "1.weight", "1.bias", "4.weight", "4.bias"}
+    shrunk, kept = (trainer(recipe=Recipe(batch_size=100, weight_decay=0.5, decay_norms=on), numerics=PLAIN)
+                    for on in (True, False))
+    for one in (shrunk, kept):
+        one.train_epoch()
+    scales = [one.state()["model"]["1.weight"].abs().sum() for one in (shrunk, kept)]
+    assert scales[0] < 0.99 * scales[1]
+
+
 def test_tied_weights_stay_tied_and_keep_both_names():
     model = norm_free()
     tied = nn.ModuleDict({"a": model[0], "b": nn.Sequential(model[0])})

@@ -1,114 +1,15 @@
-"""The kinds of layers that networks are made of, each with its shapes, its exact cost, its module and its words.
-
-A node says everything of its layer once; `nas.cost`, `nas.model` and `nas.diagram` are folds that know no kind by name,
-so a new kind of layer is one class here and its module in `nas.model.layers`. How knobs become nodes stands in
-`nas.plan`. No torch.
-
-Shapes are (channels, height, width) of one image. Nodes compare by identity: equal parts of a network are the same
-object (blocks are cached), which is what lets a fold remember them; compare plans by `nas.diagram.text`.
-"""
+"""Layers without parts: convolutions, norms, activations, shortcuts, attention of channels, gains, the head."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass
 
-Shape: TypeAlias = tuple[int, int, int]     # channels, height, width
-Argument: TypeAlias = Any                   # of a module: plain values that Python can write down
-
-
-class Cost(NamedTuple):
-    """Exact costs for one image; what is counted is said in `nas.cost`."""
-
-    params: int
-    macs: int
-    activations: int
-
-    @property
-    def flops(self) -> int:
-        """Two for each multiply-add."""
-        return 2 * self.macs
-
-
-FREE = Cost(0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """How a layer is made: `name(*arguments, **options)`, a name of `nas.model.layers` or `nn.` and one of torch's.
-
-    The parts of the node are options, too: calls by their names.
-    """
-
-    name: str
-    arguments: tuple[Argument, ...] = ()
-    options: dict[str, Argument] = field(default_factory=dict)
-
-
-class Words(NamedTuple):
-    """What a drawing says of a layer: `text` has one {} for each of `numbers`. look: conv, slim, se or knob."""
-
-    look: str
-    text: str
-    numbers: tuple[int, ...] = ()
-
-
-class Node(Hashable, Protocol):
-    """A layer, or several."""
-
-    @property
-    def shape(self) -> Shape:
-        """Of what goes in."""
-
-    @property
-    def out(self) -> Shape:
-        """Of what comes out."""
-
-    @property
-    def own(self) -> Cost:
-        """Of the layer without its parts."""
-
-    @property
-    def parts(self) -> tuple[tuple[str, Node], ...]:
-        """By their names in the state dict."""
-
-    @property
-    def call(self) -> Call:
-        """The module."""
-
-    @property
-    def words(self) -> Words:
-        """For people."""
-
-
-class _Layer:
-    """What holds of most layers: they cost nothing, and have no parts."""
-
-    __slots__ = ()
-
-    @property
-    def own(self) -> Cost:
-        return FREE
-
-    @property
-    def parts(self) -> tuple[tuple[str, Node], ...]:
-        return ()
-
-
-class _Same(_Layer):
-    """A layer that keeps the shape."""
-
-    __slots__ = ()
-    shape: Shape
-
-    @property
-    def out(self) -> Shape:
-        return self.shape
+from nas.nodes.base import Argument, Call, Cost, Layer, Node, Same, Shape, Words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Conv(_Layer):
+class Conv(Layer):
     """A convolution. Its padding keeps the resolution, `patch`: none, as its stride is its kernel.
 
     init: he (fan-out), xavier, orthogonal or looks_linear. rectified: a rectifier halves the energy of what goes in,
@@ -156,7 +57,7 @@ _CONV_DEFAULTS: dict[str, Argument] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Borrowed(_Layer):
+class Borrowed(Layer):
     """The convolution `of` another block of the stage once more: no weights of its own (Liao and Poggio 2016)."""
 
     of: Conv
@@ -187,7 +88,7 @@ NORMS = {"batch": "BN", "group": "GN", "layer": "LN"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Norm(_Same):
+class Norm(Same):
     """Normalisation with learned scale and shift: batch; group (of 16 channels, where that divides); layer (over the
     channels of each place). The scale starts at `scale`.
     """
@@ -220,7 +121,7 @@ ACTIVATIONS = {     # name: module, options, words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Activation(_Layer):
+class Activation(Layer):
     """An elementwise nonlinearity; crelu puts out two channels for one: relu(x) and relu(-x) (Shang et al. 2016)."""
 
     kind: str
@@ -241,7 +142,7 @@ class Activation(_Layer):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MaxPool(_Layer):
+class MaxPool(Layer):
     """3x3 max-pooling of stride 2, padding 1."""
 
     shape: Shape
@@ -257,7 +158,7 @@ class MaxPool(_Layer):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Identity(_Same):
+class Identity(Same):
     """The identity shortcut."""
 
     shape: Shape
@@ -272,7 +173,7 @@ class Identity(_Same):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PadShortcut(_Layer):
+class PadShortcut(Layer):
     """Shortcut A: strided sampling, then channels of zeros (He et al. 2015, section 3.3)."""
 
     shape: Shape
@@ -289,7 +190,7 @@ class PadShortcut(_Layer):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SqueezeExcitation(_Same):
+class SqueezeExcitation(Same):
     """Channels rescaled by a two-layer network of their means (Hu et al. 2018, equations 2 to 4), with biases."""
 
     shape: Shape
@@ -310,7 +211,7 @@ class SqueezeExcitation(_Same):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ChannelAttention(_Same):
+class ChannelAttention(Same):
     """Channels rescaled by a one-dimensional convolution over their means (ECA, Wang et al. 2020, equation 12).
 
     Its kernel is the odd number nearest above log2(C) / 2 + 1/2, rounded down first, as in the authors' code.
@@ -344,7 +245,7 @@ ATTENTIONS: dict[str, Callable[[Shape, int], Node | None]] = {      # from the s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Gain(_Same):
+class Gain(Same):
     """A learned factor from `init`: one for all (SkipInit, ReZero), or one a channel (LayerScale)."""
 
     shape: Shape
@@ -365,7 +266,7 @@ class Gain(_Same):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Dropout(_Same):
+class Dropout(Same):
     """Elements dropped while training (Zagoruyko and Komodakis 2016, section 2.4)."""
 
     shape: Shape
@@ -381,7 +282,7 @@ class Dropout(_Same):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opaque(_Layer):
+class Opaque(Layer):
     """A module that a user's function makes; its cost was counted on torch's meta device."""
 
     shape: Shape
@@ -403,176 +304,8 @@ class Opaque(_Layer):
         return Words("conv", f"{self.function.partition(':')[2]}, {{}}", (self.out[0],))
 
 
-# --- layers of layers -------------------------------------------------------------------------------------------
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Sequence(_Layer):
-    """Named layers, one after the other. Names are the keys of the state dict."""
-
-    shape: Shape
-    out: Shape
-    layers: tuple[tuple[str, Node], ...]
-
-    @property
-    def parts(self) -> tuple[tuple[str, Node], ...]:
-        return self.layers
-
-    @property
-    def call(self) -> Call:
-        return Call("sequence")
-
-    @property
-    def words(self) -> Words:
-        return Words("slim", "block")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Unrolled(Sequence):
-    """A stage whose blocks of one shape use the convolutions of the first of them, the `owner`."""
-
-    owner: str = ""
-
-    @property
-    def call(self) -> Call:
-        return Call("Unrolled", (self.owner,))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Memory(Sequence):
-    """Stages, and an LSTM of `hidden` units over the mean of every block's output, in order (Moniz and Pal 2016).
-
-    Means of fewer than `width` channels are filled up with zeros. Its last state is joined to the mean of what comes
-    out. An LSTM has 4 (DH + H^2 + 2H) weights.
-    """
-
-    hidden: int = 0
-    width: int = 0
-    steps: int = 0
-
-    @property
-    def own(self) -> Cost:
-        weights = 4 * (self.width * self.hidden + self.hidden**2)
-        return Cost(weights + 8 * self.hidden, self.steps * weights, self.steps * 8 * self.hidden)
-
-    @property
-    def call(self) -> Call:
-        return Call("Memory", (self.width, self.hidden))
-
-    @property
-    def words(self) -> Words:
-        return Words("knob", "LSTM over all blocks, {} units", (self.hidden,))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sum(_Layer):
-    """The sum of several functions of one input (multi-residual; Abdi and Nahavandi 2016)."""
-
-    shape: Shape
-    out: Shape
-    branches: tuple[Node, ...]
-
-    @property
-    def parts(self) -> tuple[tuple[str, Node], ...]:
-        return tuple((f"f{number}", branch) for number, branch in enumerate(self.branches, 1))
-
-    @property
-    def call(self) -> Call:
-        return Call("Sum")
-
-    @property
-    def words(self) -> Words:
-        return Words("knob", f"sum of {len(self.branches)} branches")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Mixing(_Layer):
-    """Two branches that swap the second half of their channels between their steps, then the sum of both.
-
-    Inspired by mixed tensor decompositions (Cohen et al. 2018, section 5): `steps` are pairs of layers, of dilations
-    (1, 2) and (2, 1).
-    """
-
-    shape: Shape
-    out: Shape
-    steps: tuple[tuple[Node, Node], ...]
-
-    @property
-    def parts(self) -> tuple[tuple[str, Node], ...]:
-        return tuple((f"{letter}{number}", layer) for number, pair in enumerate(self.steps, 1)
-                     for letter, layer in zip("ab", pair, strict=True))
-
-    @property
-    def call(self) -> Call:
-        return Call("Mixing")
-
-    @property
-    def words(self) -> Words:
-        return Words("knob", "two branches, halves swapped")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Gate(_Same):
-    """Sigmoid gates from the shortcut's output s: y = s C + F T (Srivastava et al. 2015; Greff et al. 2017).
-
-    kind highway: C = 1 - T. transform: C = 1. carry: T = 1. full: both learned. Each learned gate is one
-    convolution with bias; a learned carry gate of its own starts at the opposite bias, so that it starts open.
-    """
-
-    kind: str
-    shape: Shape
-    transform: Conv | None
-    carry: Conv | None
-
-    @property
-    def parts(self) -> tuple[tuple[str, Node], ...]:
-        both = (("transform", self.transform), ("carry", self.carry))
-        return tuple((name, conv) for name, conv in both if conv is not None)
-
-    @property
-    def call(self) -> Call:
-        return Call("Gate", (self.kind,))
-
-    @property
-    def words(self) -> Words:
-        return Words("knob", f"{self.kind} gate")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Residual(_Layer):
-    """y = post(s C + alpha drop(F(u)) T) with u = pre(x), s = shortcut(u); without a shortcut y = post(alpha F(u)).
-
-    drop: the share of images whose branch is left out while training (stochastic depth; Huang et al. 2016); the others'
-    are divided by 1 - drop.
-    """
-
-    shape: Shape
-    out: Shape
-    pre: Sequence | None            # shared by branch and shortcut: pre-activation where shapes change
-    shortcut: Node | None           # None: a plain network
-    branch: Sequence
-    scale: float
-    gate: Gate | None
-    post: Activation | None
-    drop: float = 0.0
-
-    @property
-    def parts(self) -> tuple[tuple[str, Node], ...]:
-        named = (("branch", self.branch), ("shortcut", self.shortcut), ("pre", self.pre), ("post", self.post),
-                 ("gate", self.gate))
-        return tuple((name, part) for name, part in named if part is not None)
-
-    @property
-    def call(self) -> Call:
-        options: dict[str, Argument] = {"scale": self.scale} if self.scale != 1 else {}
-        return Call("Residual", options=options | ({"drop": self.drop} if self.drop else {}))
-
-    @property
-    def words(self) -> Words:
-        return Words("slim", "residual block")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Head(_Layer):
+class Head(Layer):
     """Global average pooling, then a linear classifier with bias."""
 
     shape: Shape
@@ -595,13 +328,3 @@ class Head(_Layer):
     @property
     def words(self) -> Words:
         return Words("slim", "mean, linear, {}", (self.classes,))
-
-
-def chain(layers: list[tuple[str, Node]]) -> Sequence:
-    """`layers`, of which there is one at least, one after the other."""
-    return Sequence(layers[0][1].shape, layers[-1][1].out, tuple(layers))
-
-
-def strided(shape: Shape, stride: int, channels: int) -> Shape:
-    """What a layer of `channels` puts out that keeps the resolution but for its stride."""
-    return (channels, -(-shape[1] // stride), -(-shape[2] // stride))
