@@ -57,11 +57,12 @@ class Chain:
 
     def act(self, name: str) -> None:
         if self.style.activation != "identity":
-            self.add(name, _activation(self.style.activation, self.at))
+            self.add(name, _activation(self.style.activation, self.at, bool(self.layers)))
 
     def conv(self, name: str, width: int, kernel: int, stride: int = 1, groups: int = 1, dilation: int = 1,
              bias: bool = False) -> None:
-        """Without norms a convolution has a bias."""
+        """Without norms a convolution has a bias. A single place has no dilation."""
+        dilation = dilation if kernel > 1 else 1
         self.add(name, _conv(self.style, self.split, self.at, width, kernel, stride, groups, dilation, bias))
 
     def done(self) -> Sequence:
@@ -99,8 +100,9 @@ def function(inside: Inside) -> Sequence:
     stage = inside.stage
     if ":" not in stage.block:
         return BLOCKS[stage.block].wire(inside)
-    style = inside.style
-    values = {**stage.values(), **dict(stage.options), "inner_width": stage.inner_width, "order": style.order,
+    style, knobs = inside.style, stage.canonical().values()
+    del knobs["depth"], knobs["residual_scaling"]       # of the stage, not of its blocks
+    values = {**knobs, **dict(stage.options), "inner_width": stage.inner_width, "order": style.order,
               "norm": style.norm, "activation": style.activation}
     return branch_of(stage.block, inside.shape, inside.out, inside.stride, values)
 
@@ -189,8 +191,7 @@ BLOCKS = {
     "bottleneck": Kind(_bottleneck, {"shortcut_depth": 3}),     # He et al. 2015; Xie et al. 2017
     "inverted": Kind(                                           # Sandler et al. 2018: a linear bottleneck
         _bottleneck, {"shortcut_depth": 3, "bottleneck_ratio": 4.0, "cardinality": 0}, post=False),
-    "convnext": Kind(                                           # Liu et al. 2022
-        _convnext, {"shortcut_depth": 3, "bottleneck_ratio": 4.0, "kernel": 7}, post=False),
+    "convnext": Kind(_convnext, {"bottleneck_ratio": 4.0, "kernel": 7}, post=False),     # Liu et al. 2022
 }
 _OWN = Kind(_basic)
 
