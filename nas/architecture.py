@@ -138,7 +138,8 @@ class Stage:
         basic = self.block == "basic"
         return replace(self, **{  # type: ignore[arg-type]
             "gate_bias": float(self.gate_bias) + 0.0,       # + 0.0: no negative zero
-            "residual_scaling": _factor(self.residual_scaling, 1, self.branches),
+            "gain_init": float(self.gain_init), "dropout": float(self.dropout),
+            "residual_scaling": factor(self.residual_scaling, 1, self.branches),
             "se_ratio": self.se_hidden / self.width, **idle,
             "base_width": 0, "cardinality": self.groups,
             "bottleneck_ratio": 0.25 if basic else self.inner_width / self.width,
@@ -160,7 +161,7 @@ class Stage:
         gated = self.gate != "none"
         plain, grouped = network.shortcut == "none", self.block in ("bottleneck", "inverted")
         convolved = grouped or self.block == "basic"
-        inner, alpha = self.inner_width, self.residual_scaling
+        inner, alpha = self.inner_width, factor(self.residual_scaling, network.blocks, self.branches)
         return (
             ("base_width", inner < 1, f"base_width {self.base_width} leaves no channel: {self.width} / 4 x "
                                       f"{self.base_width} / 64 is below 1"),
@@ -172,7 +173,7 @@ class Stage:
              "mixing needs a basic block of 2 convolutions or more"),
             ("gate", gated and plain, "a gate needs a shortcut, and shortcut is none"),
             ("residual_scaling", self.gate == "highway" and alpha != 1,
-             f"residual_scaling {_short(alpha)} beside a highway gate: T and 1 - T no longer sum to 1"),
+             f"residual_scaling {_short(self.residual_scaling)} beside a highway gate: T and 1 - T no longer sum to 1"),
             ("gain", self.gain == "zero_gamma" and (network.order == "pre" or network.norm == "none" or not convolved),
              "zero_gamma needs a norm at the end of the branch: order post, a norm, and a block that ends in one"),
             ("gain", self.gain in ("zero_gamma", "skipinit") and plain,
@@ -226,7 +227,7 @@ class Architecture:
         alike = stage.depth - (number > 0 or stage.width != self.stem_width)     # blocks of one shape
         return replace(
             stage.canonical(), share=stage.share if alike > 1 else "none",
-            residual_scaling=_factor(stage.residual_scaling, self.blocks, stage.branches))
+            residual_scaling=factor(stage.residual_scaling, self.blocks, stage.branches))
 
     @property
     def id(self) -> str:
@@ -246,8 +247,10 @@ class Architecture:
             found = stage.conflict(self)
             if found:
                 return found[0], f"stage{number}: {found[1]}"
-            if self.shortcut == "A" and stage.width < before:
-                return "shortcut", f"stage{number}: shortcut A cannot narrow {before} channels to {stage.width}"
+            doubled = self.activation == "crelu" and stage.block in BLOCKS and (number > 1 or stage.width != before)
+            if self.shortcut == "A" and stage.width < (taken := before * (1 + doubled)):
+                behind = " behind a crelu" if doubled else ""
+                return "shortcut", f"stage{number}: shortcut A cannot narrow {taken} channels{behind} to {stage.width}"
             before = stage.width
         return None
 
@@ -298,8 +301,8 @@ def written_out(knob: Knob, value: Value, values: Values) -> Value:
     return kind_of(str(values["block"])).usual.get(knob.name, knob.default) if value == OWN and knob.by_kind else value
 
 
-def _factor(alpha: float | str, blocks: int, branches: int) -> float | str:
-    """alpha as a number where the words can be resolved."""
+def factor(alpha: float | str, blocks: int, branches: int) -> float:
+    """alpha as a number, in a network of so many blocks, of which each has so many branches."""
     if alpha == "1/sqrt(k)":
         return 1 / sqrt(branches)
     if alpha == "1/sqrt(L)":

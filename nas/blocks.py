@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from nas.knobs import Value
@@ -52,22 +53,32 @@ class Chain:
 
     def norm(self, name: str, scale: float = 1.0) -> None:
         if self.style.norm != "none":
-            self.add(name, Norm(self.at, self.style.norm, scale))
+            self.add(name, _norm(self.at, self.style.norm, scale))
 
     def act(self, name: str) -> None:
         if self.style.activation != "identity":
-            self.add(name, Activation(self.style.activation, self.at))
+            self.add(name, _activation(self.style.activation, self.at, bool(self.layers)))
 
     def conv(self, name: str, width: int, kernel: int, stride: int = 1, groups: int = 1, dilation: int = 1,
              bias: bool = False) -> None:
-        """Without norms a convolution has a bias."""
-        style = self.style
-        self.add(name, Conv(
-            self.at, strided(self.at, stride, width), kernel, stride, groups, bias or style.norm == "none",
-            dilation=dilation, init=style.starts(self.split), rectified=style.rectified))
+        """Without norms a convolution has a bias. A single place has no dilation."""
+        dilation = dilation if kernel > 1 else 1
+        self.add(name, _conv(self.style, self.split, self.at, width, kernel, stride, groups, dilation, bias))
 
     def done(self) -> Sequence:
         return chain(self.layers)
+
+
+# Equal layers are one object, whose cost is counted once.
+_norm = lru_cache(maxsize=65_536)(Norm)
+_activation = lru_cache(maxsize=65_536)(Activation)
+
+
+@lru_cache(maxsize=65_536)
+def _conv(style: Style, split: bool, shape: Shape, width: int, kernel: int, stride: int, groups: int, dilation: int,
+          bias: bool) -> Conv:
+    return Conv(shape, strided(shape, stride, width), kernel, stride, groups, bias or style.norm == "none",
+                dilation=dilation, init=style.starts(split), rectified=style.rectified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +100,9 @@ def function(inside: Inside) -> Sequence:
     stage = inside.stage
     if ":" not in stage.block:
         return BLOCKS[stage.block].wire(inside)
-    style = inside.style
-    values = {**stage.values(), **dict(stage.options), "inner_width": stage.inner_width, "order": style.order,
+    style, knobs = inside.style, stage.canonical().values()
+    del knobs["depth"], knobs["residual_scaling"]       # of the stage, not of its blocks
+    values = {**knobs, **dict(stage.options), "inner_width": stage.inner_width, "order": style.order,
               "norm": style.norm, "activation": style.activation}
     return branch_of(stage.block, inside.shape, inside.out, inside.stride, values)
 
@@ -179,8 +191,7 @@ BLOCKS = {
     "bottleneck": Kind(_bottleneck, {"shortcut_depth": 3}),     # He et al. 2015; Xie et al. 2017
     "inverted": Kind(                                           # Sandler et al. 2018: a linear bottleneck
         _bottleneck, {"shortcut_depth": 3, "bottleneck_ratio": 4.0, "cardinality": 0}, post=False),
-    "convnext": Kind(                                           # Liu et al. 2022
-        _convnext, {"shortcut_depth": 3, "bottleneck_ratio": 4.0, "kernel": 7}, post=False),
+    "convnext": Kind(_convnext, {"bottleneck_ratio": 4.0, "kernel": 7}, post=False),     # Liu et al. 2022
 }
 _OWN = Kind(_basic)
 

@@ -17,7 +17,8 @@ COSTS = Cost._fields
 def cost(node: Node) -> Cost:
     """The exact cost of a plan, or of a part of one."""
     if isinstance(node, Residual):
-        return _total([_remembered(part) for _, part in node.parts])     # alpha may be continuous: no two are equal
+        # alpha may be continuous, so that no two blocks are one object
+        return _together(node.branch, node.shortcut, node.pre, node.post, node.gate)
     if isinstance(node, Sequence) and isinstance(node.layers[0][1], Residual | Sequence):
         return _total([node.own, *_runs(node)])
     return _remembered(node)
@@ -42,6 +43,11 @@ def _runs(node: Sequence) -> list[Cost]:
 def _remembered(node: Node) -> Cost:
     """By identity: blocks share their parts, so that most networks are a few additions."""
     return _total([node.own, *(_remembered(part) for _, part in node.parts)])
+
+
+@lru_cache(maxsize=65_536)
+def _together(*parts: Node | None) -> Cost:
+    return _total([_remembered(part) for part in parts if part is not None])
 
 
 def _total(costs: list[Cost]) -> Cost:

@@ -21,7 +21,7 @@ from nas.errors import NasError, Problem
 from nas.knobs import OPTION, Knob, Value
 from nas.own_block import CODE
 from nas.own_block import found as own_block
-from nas.space import Axis, Choice, Condition, Limit, Range, Rule, SearchSpace, Source
+from nas.space import Axis, Choice, Condition, Fixed, Limit, Range, Rule, SearchSpace, Source
 from nas.units import parse_count, parse_number
 from nas.yamlfile import Document
 
@@ -93,7 +93,7 @@ class _Reader:
             if knob.name not in self.sources:
                 place, raw = written.get(knob.name, (("network",), None))
                 if raw is None and knob.name not in written:
-                    self.sources[knob.name] = (_fixed(knob.unwritten),) * (self.most_stages if knob.staged else 1)
+                    self.sources[knob.name] = (Fixed(knob.unwritten),) * (self.most_stages if knob.staged else 1)
                 else:
                     self._knob(knob, place, raw)
 
@@ -129,7 +129,7 @@ class _Reader:
         self.sources |= {
             "stages": (lambda point: len(stages(point)),), "depth": tuple(of_stage(i, 0) for i in every),
             "width": tuple(of_stage(i, 1) for i in every), "cardinality": tuple(of_stage(i, 2) for i in every),
-            "bottleneck_ratio": (_fixed(1.0),) * self.most_stages}
+            "bottleneck_ratio": (Fixed(1.0),) * self.most_stages}
 
     def _knob(self, knob: Knob, place: _Place, raw: Any) -> None:
         if isinstance(raw, dict) and knob.staged and "per_stage" in raw:
@@ -165,11 +165,11 @@ class _Reader:
         self._only_keys(place, raw, {"first", "growth"})
         if not raw.keys() >= {"first", "growth"}:
             self._problem(place, "needs both first and growth", "write {first: 32, growth: 2}")
-            return (_fixed(knob.default),) * self.most_stages
+            return (Fixed(knob.default),) * self.most_stages
         if knob.choices or knob.odd:
             what = "holds words, which cannot grow" if knob.choices else "must be odd, so it cannot grow"
             self._problem(place, what, "use per_stage")
-            return (_fixed(knob.default),) * self.most_stages
+            return (Fixed(knob.default),) * self.most_stages
         every = tuple(range(1, self.most_stages + 1))
         first = self._form(knob, f"{knob.name}.first", every, (*place, "first"), raw["first"])
         rate = Knob(knob.name, float, 1.0, "growth from stage to stage", 0.1, 16)
@@ -186,11 +186,12 @@ class _Reader:
         if not report:
             del self.problems[before:]
         if domain is None:
-            return _fixed(knob.default)
+            return Fixed(knob.default)
         if domain.size == 1:
-            return _fixed(domain.probe()[0])
+            return Fixed(domain.probe()[0])
         self.axes.append(Axis(name, knob.name, stages, domain))
-        return lambda point: point.get(name, knob.unwritten)
+        unwritten = knob.unwritten
+        return lambda point: point.get(name, unwritten)
 
     def _domain(self, knob: Knob, place: _Place, raw: Any) -> Choice | Range | None:
         if isinstance(raw, list):
@@ -397,10 +398,6 @@ def _by_number(raw: Any) -> Any:
     if not isinstance(raw, dict):
         return raw
     return {int(key) if key in _STAGE_KEYS else key: value for key, value in raw.items()}
-
-
-def _fixed(value: Value) -> Source:
-    return lambda point: value
 
 
 def _grown(first: Source, growth: Source, steps: int, knob: Knob) -> Source:

@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import lru_cache
+from operator import attrgetter
+from typing import Any
 
-from nas.architecture import Architecture, Stage
+from nas.architecture import Architecture, Stage, factor
 from nas.blocks import BLOCKS, Chain, Inside, Style, function, kind_of
+from nas.errors import NasError
 from nas.nodes import (
     ATTENTIONS,
     Activation,
@@ -24,6 +28,7 @@ from nas.nodes import (
     Memory,
     Mixing,
     Node,
+    Opaque,
     PadShortcut,
     Residual,
     Sequence,
@@ -55,7 +60,7 @@ def plan(architecture: Architecture, shape: Shape, classes: int) -> Sequence:
         at = (at[0] + a.memory, 1, 1)
         widest = max(stage.width for stage in a.stages)
         layers = [("memory", Memory(stem.out, at, tuple(layers), a.memory, widest, a.blocks))]
-    ends: tuple[tuple[str, Node], ...] = (("stem", stem), *layers, ("head", _head(style, at, classes)))
+    ends: tuple[tuple[str, Node], ...] = (("stem", stem), *layers, ("head", _head(style, at, classes, bool(a.memory))))
     return Sequence(shape, (classes, 1, 1), ends)
 
 
@@ -79,59 +84,55 @@ def _stem(style: Style, kind: str, width: int, shape: Shape) -> Sequence:
 
 
 @lru_cache(maxsize=1024)
-def _head(style: Style, shape: Shape, classes: int) -> Head:
-    return Head(shape, classes, "looks_linear" if style.init == "looks_linear" else "")
+def _head(style: Style, shape: Shape, classes: int, memory: bool) -> Head:
+    """Beside the states of an LSTM nothing looks linear."""
+    return Head(shape, classes, "looks_linear" if style.init == "looks_linear" and not memory else "")
 
 
 # --- stages and blocks --------------------------------------------------------------------------------------------
 
 def _stage(a: Architecture, style: Style, stage: Stage, shape: Shape, stride: int, before: int) -> Sequence:
     """`before`: the blocks of earlier stages, for stochastic depth."""
-    first = _block(a, style, stage, shape, stride)
+    inside, alpha = _inside(stage), factor(stage.residual_scaling, a.blocks, stage.branches)
+    first = _block(a, style, inside, alpha, shape, strided(shape, stride, stage.width), stride)
     blocks = [first]
     if stage.depth > 1:
-        blocks += [_block(a, style, stage, first.out, 1)] * (stage.depth - 1)
-    owner = 0 if shape == first.out else 1
-    if stage.share == "stage" and stage.depth > owner + 1:
+        blocks += [_block(a, style, inside, alpha, first.out, first.out, 1)] * (stage.depth - 1)
+    owner = int(stride > 1 or shape != first.out)
+    shared = stage.share == "stage" and stage.depth > owner + 1
+    if shared:
         lent = blocks[owner]
         blocks[owner + 1:] = [replace(lent, branch=_lent(lent.branch))] * (stage.depth - owner - 1)
     if a.drop_path:
         rate = a.drop_path / a.blocks
         blocks = [replace(block, drop=rate * index) for index, block in enumerate(blocks, before + 1)]
-    named = tuple(zip(_BLOCK_NAMES[1:], blocks, strict=False))
-    if stage.share == "stage":
-        return Unrolled(shape, first.out, named, _BLOCK_NAMES[owner + 1])
+    named = tuple(zip(_BLOCK_NAMES, blocks, strict=False))
+    if shared:
+        return Unrolled(shape, first.out, named, _BLOCK_NAMES[owner])
     return Sequence(shape, first.out, named)
 
 
-_BLOCK_NAMES = tuple(f"block{number}" for number in range(10_001))
+_BLOCK_NAMES = tuple(f"block{number}" for number in range(1, 10_001))
 
 
-def _block(a: Architecture, style: Style, stage: Stage, shape: Shape, stride: int) -> Residual:
-    out = strided(shape, stride, stage.width)
-    inside = _inside(stage)
+def _block(
+    a: Architecture, style: Style, inside: tuple[Any, ...], alpha: float, shape: Shape, out: Shape, stride: int
+) -> Residual:
     pre, shortcut, branch, gate, post = _parts(style, a.shortcut, a.stride_in, inside, shape, out, stride)
-    return Residual(shape, out, pre, shortcut, branch, _alpha(a, stage), gate, post)
+    return Residual(shape, out, pre, shortcut, branch, alpha, gate, post)
 
 
-def _alpha(a: Architecture, stage: Stage) -> float:
-    if isinstance(stage.residual_scaling, str):
-        blocks = a.blocks if stage.residual_scaling == "1/sqrt(L)" else stage.branches
-        return float(blocks ** -0.5)
-    return stage.residual_scaling
-
-
-@lru_cache(maxsize=65_536)
-def _inside(stage: Stage) -> Stage:
-    """What blocks of `stage` have in common with those of other stages: all of it but depth and alpha."""
-    return replace(stage, depth=1, residual_scaling=1.0)
+# What blocks of a stage may have in common with those of others: all of its knobs but depth and alpha.
+_INSIDE = tuple(field.name for field in fields(Stage) if field.name not in ("depth", "residual_scaling"))
+_inside: Callable[[Stage], tuple[Any, ...]] = attrgetter(*_INSIDE)
 
 
 @lru_cache(maxsize=65_536)
 def _parts(
-    style: Style, shortcut: str, stride_in: str, stage: Stage, shape: Shape, out: Shape, stride: int
+    style: Style, shortcut: str, stride_in: str, inside: tuple[Any, ...], shape: Shape, out: Shape, stride: int
 ) -> tuple[Sequence | None, Node | None, Sequence, Gate | None, Activation | None]:
     """Pre, shortcut, branch, gate and post of a block: all of it but alpha, which may be continuous."""
+    stage = Stage(depth=1, **dict(zip(_INSIDE, inside, strict=True)))
     wired = stage.block in BLOCKS
     shared = wired and style.order == "pre" and (shape != out or shortcut == "C") and shortcut != "none"
     pre = _norm_activation(style, shape) if shared else None
@@ -143,7 +144,7 @@ def _parts(
         _shortcut(style, shortcut, taken, shape == out, out, stride, split),
         _branch(style, stage, stride_in, taken, out, stride, shared, split),
         _gate(style, stage.gate, out, stage.gate_kernel, stage.gate_bias) if stage.gate != "none" else None,
-        Activation(style.activation, out) if ends else None,
+        Activation(style.activation, out, fresh=True) if ends else None,
     )
 
 
@@ -220,6 +221,9 @@ def _borrowed(node: Node) -> Node:
             return _lent(node)
         case Sum():
             return replace(node, branches=tuple(_borrowed(branch) for branch in node.branches))
+        case Opaque():
+            raise NasError(f"share: stage: block {node.function} is a torch module, whose convolutions are its own; "
+                           "return nodes from it, or leave share out")
         case Mixing():
             return replace(node, steps=tuple((_borrowed(a), _borrowed(b)) for a, b in node.steps))
         case _:

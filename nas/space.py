@@ -79,6 +79,16 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Fixed:
+    """The source of a knob that is no axis."""
+
+    value: Value
+
+    def __call__(self, point: Mapping[str, Value]) -> Value:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
 class Axis:
     """One dimension of the search: `knob` in `stages` (numbers from 1; empty for a network-wide knob)."""
 
@@ -150,14 +160,19 @@ class SearchSpace:
     limits: tuple[Limit, ...] = ()
     most_stages: int = 3
     _names: tuple[str, ...] = field(init=False, repr=False)         # of what may differ from stage to stage
-    _staged: tuple[tuple[Source, ...], ...] = field(init=False, repr=False)
+    _written: tuple[tuple[Value, ...], ...] = field(init=False, repr=False)     # of each stage, where fixed
+    _sought: tuple[tuple[tuple[int, Source], ...], ...] = field(init=False, repr=False)     # by place, where not
     _always: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         names = (*(knob.name for knob in STAGED), *sorted(name for name in self.sources if name.startswith(OPTION)))
         staged = tuple(tuple(self.sources[name][index] for name in names) for index in range(self.most_stages))
         object.__setattr__(self, "_names", names)
-        object.__setattr__(self, "_staged", staged)
+        object.__setattr__(self, "_written", tuple(
+            tuple(source.value if isinstance(source, Fixed) else OWN for source in sources) for sources in staged))
+        object.__setattr__(self, "_sought", tuple(
+            tuple((place, source) for place, source in enumerate(sources) if not isinstance(source, Fixed))
+            for sources in staged))
         ruled = {rule.knob for rule in self.rules}
         fewest = self._fewest_stages()
         object.__setattr__(self, "_always", frozenset(
@@ -174,15 +189,21 @@ class SearchSpace:
             built = [self._stage(list(values.values())) for values in stages]
         else:
             network = {name: get[name][0](point) for name in _NETWORK}
-            built = [self._stage([source(point) for source in self._staged[index]]) for index in range(count)]
+            built = [self._stage(self._values(index, point)) for index in range(count)]
         return Architecture(tuple(built), *(network[name] for name in _NETWORK))    # type: ignore[arg-type]
+
+    def _values(self, index: int, point: Mapping[str, Value]) -> list[Value]:
+        """Of stage `index` before the rules, in the order of `_names`."""
+        values = list(self._written[index])
+        for place, source in self._sought[index]:
+            values[place] = source(point)
+        return values
 
     def _stage(self, values: list[Value]) -> Stage:
         """The stage with these values in the order of `_names`."""
-        if OWN in values:
-            usual = dict(zip(self._names, values, strict=True))
-            values = [written_out(knob, value, usual) for knob, value in zip(STAGED, values, strict=False)] \
-                + values[_KNOBS:]
+        usual = {"block": values[_BLOCK]}
+        for index in _BY_KIND:
+            values[index] = written_out(STAGED[index], values[index], usual)
         options = tuple((name.removeprefix(OPTION), value)
                         for name, value in zip(self._names[_KNOBS:], values[_KNOBS:], strict=True))
         return Stage(*values[:_KNOBS], options if ":" in str(values[_BLOCK]) else ())     # type: ignore[arg-type,call-arg]
@@ -296,8 +317,7 @@ class SearchSpace:
     def _ruled(self, point: Mapping[str, Value], count: int) -> tuple[dict[str, Value], list[dict[str, Value]]]:
         """Network-wide values, and each stage's values by knob, after the rules."""
         network = {"stages": count, **{name: self.sources[name][0](point) for name in _NETWORK}}
-        stages = [dict(zip(self._names, (source(point) for source in self._staged[index]), strict=True))
-                  for index in range(count)]
+        stages = [dict(zip(self._names, self._values(index, point), strict=True)) for index in range(count)]
         for rule in self.rules:
             if not knob_named(rule.knob).staged:
                 if _applies(rule, network, network, stages):
@@ -311,6 +331,7 @@ class SearchSpace:
 
 _NETWORK = tuple(knob.name for knob in NETWORK_KNOBS.values())
 _KNOBS = len(STAGED)
+_BY_KIND = tuple(index for index, knob in enumerate(STAGED) if knob.by_kind)
 _BLOCK = [knob.name for knob in STAGED].index("block")
 
 

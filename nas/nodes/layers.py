@@ -122,10 +122,14 @@ ACTIVATIONS = {     # name: module, options, words
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Activation(Layer):
-    """An elementwise nonlinearity; crelu puts out two channels for one: relu(x) and relu(-x) (Shang et al. 2016)."""
+    """An elementwise nonlinearity; crelu puts out two channels for one: relu(x) and relu(-x) (Shang et al. 2016).
+
+    fresh: nobody else needs what goes in, so that it may be overwritten.
+    """
 
     kind: str
     shape: Shape
+    fresh: bool = False
 
     @property
     def out(self) -> Shape:
@@ -134,7 +138,7 @@ class Activation(Layer):
     @property
     def call(self) -> Call:
         name, options, _ = ACTIVATIONS[self.kind]
-        return Call(name, options=options)
+        return Call(name, options=options if self.fresh else {})
 
     @property
     def words(self) -> Words:

@@ -7,16 +7,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.architecture import ACTIVATIONS, GATES, ORDERS, SHORTCUTS, STEMS, STRIDES_IN, Architecture, Stage
+from nas.architecture import (
+    ACTIVATIONS,
+    GAINS,
+    GATES,
+    INITS,
+    NORMS,
+    ORDERS,
+    SHORTCUTS,
+    STEMS,
+    STRIDES_IN,
+    Architecture,
+    Stage,
+)
+from nas.blocks import BLOCKS
 from nas.model import build
-from nas.nodes import Cost, Sequence, Shape
+from nas.nodes import ATTENTIONS, Cost, Sequence, Shape
 from nas.space import Point, SearchSpace
 from nas.study import load_study
 
@@ -40,11 +52,11 @@ def counted(plan: Sequence) -> Cost:
     model = build(plan, device="meta").eval()
     outputs: list[int] = []
 
-    def seen(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        outputs.append(output.numel())
+    def seen(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        outputs.append(8 * module.hidden_size if isinstance(module, nn.LSTMCell) else output.numel())
 
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear | nn.LSTMCell):
             module.register_forward_hook(seen)
         if isinstance(module, nn.BatchNorm2d):
             module.forward = _unchanged     # neither counts anything; on meta a norm is many slow Python calls
@@ -81,21 +93,28 @@ def legal_points(name: str, count: int, seed: int = 0) -> Iterator[tuple[Point, 
 def drawn(rng: random.Random) -> Architecture:
     """A small legal network with every knob drawn."""
     while True:
-        stages = []
-        for _ in range(rng.randint(1, 3)):
-            block = rng.choice(["basic", "bottleneck"])
-            stages.append(Stage(
-                depth=rng.randint(1, 3), width=rng.choice([4, 6, 8, 12, 20]), block=block, kernel=rng.choice([1, 3, 5]),
-                bottleneck_ratio=rng.choice([0.25, 0.5, 1.0, 2.0]), cardinality=rng.choice([1, 2, 4]),
-                shortcut_depth=rng.randint(1, 4) if block == "basic" else rng.randint(3, 5),
-                residual_scaling=rng.choice([1.0, 0.1, 0.37]), gate=rng.choice([*GATES, "none"]),
-                gate_bias=rng.choice([-3.0, -1.0, 0.5]), gate_kernel=rng.choice([1, 3]),
-                se_ratio=rng.choice([0.0, 0.01, 0.25, 1.0])))
+        stages = tuple(_drawn_stage(rng) for _ in range(rng.randint(1, 3)))
         architecture = Architecture(
-            tuple(stages), stem=rng.choice(STEMS), stem_width=rng.choice([4, 5, 8]), order=rng.choice(ORDERS),
-            shortcut=rng.choice(SHORTCUTS), activation=rng.choice(ACTIVATIONS), stride_in=rng.choice(STRIDES_IN))
+            stages, stem=rng.choice(STEMS), stem_width=rng.choice([4, 5, 8]), order=rng.choice(ORDERS),
+            shortcut=rng.choice(SHORTCUTS), activation=rng.choice(ACTIVATIONS), stride_in=rng.choice(STRIDES_IN),
+            norm=rng.choice(["batch", *NORMS]), init=rng.choice(INITS), drop_path=rng.choice([0.0, 0.0, 0.3]),
+            memory=rng.choice([0, 0, 3]))
         if architecture.conflict() is None:
             return architecture
+
+
+def _drawn_stage(rng: random.Random) -> Stage:
+    block = rng.choice(list(BLOCKS))
+    return Stage(
+        depth=rng.randint(1, 4), width=rng.choice([4, 6, 8, 12, 20]), block=block, kernel=rng.choice([1, 3, 5]),
+        bottleneck_ratio=rng.choice([0.25, 0.5, 1.0, 2.0]), cardinality=rng.choice([0, 1, 2, 4]),
+        shortcut_depth=rng.randint(1, 4) if block == "basic" else rng.randint(3, 5),
+        residual_scaling=rng.choice([1.0, 0.1, 0.37, "1/sqrt(L)", "1/sqrt(k)"]), gate=rng.choice([*GATES, "none"]),
+        gate_bias=rng.choice([-3.0, -1.0, 0.5]), gate_kernel=rng.choice([1, 3]),
+        se_ratio=rng.choice([0.0, 0.01, 0.25, 1.0]), attention=rng.choice(list(ATTENTIONS)),
+        base_width=rng.choice([0, 0, 32, 64]), dilation=rng.choice([1, 2, 3]),
+        mixing=rng.choice(["none", "none", "dilated"]), branches=rng.choice([1, 1, 2, 3]), gain=rng.choice(GAINS),
+        gain_init=rng.choice([1e-4, 0.1]), dropout=rng.choice([0.0, 0.2]), share=rng.choice(["none", "stage"]))
 
 
 # --- the literature's networks ------------------------------------------------------------------------------------
@@ -160,103 +179,6 @@ _ROWS: dict[str, tuple[Architecture, Shape, int, int, int]] = {
     "SE-ResNet-110 B": (_cifar(18, se_ratio=_SE), CIFAR, 10, 1_744_952, 253_161_920),
 }
 PUBLISHED = {name: Published(*row) for name, row in _ROWS.items()}
-
-
-# --- a slow reference: the network written once more, straight from the papers -------------------------------------
-
-class Reference:
-    """The network of an architecture as plain arithmetic on a state dict, in evaluation mode. No plan, no modules."""
-
-    def __init__(self, architecture: Architecture, state: dict[str, Tensor]):
-        self.a, self.state = architecture, state
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) to logits (N, classes)."""
-        x = self._stem(x)
-        for number, stage in enumerate(self.a.stages, 1):
-            for block in range(1, stage.depth + 1):
-                stride = 2 if number > 1 and block == 1 else 1
-                x = self._block(x, stage, stride, f"stage{number}.block{block}")
-        if self.a.order == "pre":
-            x = self._act(self._norm(x, "final.norm"))
-        pooled = x.flatten(2).sum(2) / (x.shape[2] * x.shape[3])
-        return pooled @ self.state["head.linear.weight"].T + self.state["head.linear.bias"]
-
-    def _stem(self, x: Tensor) -> Tensor:
-        large = self.a.stem == "conv7x7_pool"
-        x = self._conv(x, "stem.conv", 2 if large else 1)
-        if self.a.order == "post":
-            x = self._act(self._norm(x, "stem.norm"))
-        if large:
-            x = F.pad(x, (1, 1, 1, 1), value=-torch.inf).unfold(2, 3, 2).unfold(3, 3, 2).amax((-1, -2))
-        return x
-
-    def _block(self, x: Tensor, stage: Stage, stride: int, name: str) -> Tensor:
-        pre = self.a.order == "pre"
-        changes = x.shape[1] != stage.width or stride > 1
-        projected = self.a.shortcut == "C" or (changes and self.a.shortcut == "B")
-        shared = pre and (changes or self.a.shortcut == "C") and self.a.shortcut != "none"
-        u = self._act(self._norm(x, f"{name}.pre.norm")) if shared else x
-        y = self._branch(u, stage, stride, f"{name}.branch", shared) * stage.residual_scaling
-        if self.a.shortcut == "none":
-            s = None
-        elif projected:
-            s = self._conv(u, f"{name}.shortcut.conv", stride)
-            s = s if pre else self._norm(s, f"{name}.shortcut.norm")
-        elif changes:
-            sampled = u[:, :, ::stride, ::stride]
-            zeros = torch.zeros_like(sampled[:, :1]).expand(-1, stage.width - x.shape[1], -1, -1)
-            s = torch.cat([sampled, zeros], 1)
-        else:
-            s = u
-        y = y if s is None else self._sum(s, y, stage, f"{name}.gate")
-        return y if pre else self._act(y)
-
-    def _sum(self, s: Tensor, y: Tensor, stage: Stage, name: str) -> Tensor:
-        def gate(which: str) -> Tensor:
-            return 1 / (1 + torch.exp(-self._conv(s, f"{name}.{which}", 1)))
-
-        if stage.gate == "highway":
-            t = gate("transform")
-            return s * (1 - t) + y * t
-        t = gate("transform") if stage.gate in {"transform", "full"} else 1
-        c = gate("carry") if stage.gate in {"carry", "full"} else 1
-        return s * c + y * t
-
-    def _branch(self, x: Tensor, stage: Stage, stride: int, name: str, shared: bool) -> Tensor:
-        spans = stage.shortcut_depth
-        striding = 2 if stage.block == "bottleneck" and self.a.stride_in == "conv3x3" else 1
-        for number in range(1, spans + 1):
-            if self.a.order == "pre" and not (shared and number == 1):
-                x = self._act(self._norm(x, f"{name}.norm{number}"))
-            inner = stage.block == "bottleneck" and 1 < number < spans
-            x = self._conv(x, f"{name}.conv{number}", stride if number == striding else 1,
-                           stage.cardinality if inner else 1)
-            if self.a.order == "post":
-                x = self._norm(x, f"{name}.norm{number}")
-                x = self._act(x) if number < spans else x
-        return self._excited(x, f"{name}.se") if stage.se_ratio else x
-
-    def _excited(self, x: Tensor, name: str) -> Tensor:
-        rows = []
-        for image in x:
-            means = torch.stack([channel.mean() for channel in image])
-            hidden = (self.state[f"{name}.squeeze.weight"] @ means + self.state[f"{name}.squeeze.bias"]).clamp(min=0)
-            scale = self.state[f"{name}.excite.weight"] @ hidden + self.state[f"{name}.excite.bias"]
-            rows.append(torch.stack([c / (1 + torch.exp(-g)) for c, g in zip(image, scale, strict=True)]))
-        return torch.stack(rows)
-
-    def _conv(self, x: Tensor, name: str, stride: int, groups: int = 1) -> Tensor:
-        weight = self.state[f"{name}.weight"]
-        return F.conv2d(x, weight, self.state.get(f"{name}.bias"), stride, weight.shape[-1] // 2, 1, groups)
-
-    def _norm(self, x: Tensor, name: str) -> Tensor:
-        mean, var, weight, bias = (
-            self.state[f"{name}.{key}"][:, None, None] for key in ("running_mean", "running_var", "weight", "bias"))
-        return (x - mean) / (var + 1e-5) ** 0.5 * weight + bias
-
-    def _act(self, x: Tensor) -> Tensor:
-        return x.clamp(min=0) if self.a.activation == "relu" else x / (1 + torch.exp(-x))
 
 
 def unsettled(plan: Sequence, seed: int = 0) -> nn.Module:

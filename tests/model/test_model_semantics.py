@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
 import pytest
 import torch
-from model_cases import Reference, drawn, unsettled
+from model_cases import drawn, unsettled
+from reference_network import Reference
 from torch import Tensor, nn
 
 from nas.architecture import ORDERS, SHORTCUTS, Architecture, Stage
@@ -15,7 +17,7 @@ from nas.model import build, layers
 from nas.plan import plan
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", [*range(40), *(pytest.param(n, marks=pytest.mark.slow) for n in range(40, 240))])
 def test_network_computes_what_the_papers_say(seed: int) -> None:
     rng = random.Random(seed)
     architecture = drawn(rng)
@@ -93,17 +95,17 @@ def test_residual_without_shortcut_is_the_branch() -> None:
 
 
 def test_input_of_a_block_is_left_as_it_was() -> None:
-    """Activations work in place: never on the tensor that the shortcut still needs."""
-    for order in ORDERS:
-        for shortcut in SHORTCUTS:
-            architecture = Architecture((Stage(2, 8), Stage(2, 8)), stem_width=8, order=order, shortcut=shortcut)
-            model = build(plan(architecture, (3, 8, 8), 2), 0).eval()
-            for stage in (model.stage1, model.stage2):
-                x = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(1))
-                kept = x.clone()
-                with torch.no_grad():
-                    stage(x)
-                assert torch.equal(x, kept), (order, shortcut)
+    """Activations work in place: never on the tensor that the shortcut, or another branch, still needs."""
+    for order, shortcut, norm, branches in itertools.product(ORDERS, SHORTCUTS, ["batch", "none"], [1, 2]):
+        stage = Stage(2, 8, branches=branches)
+        architecture = Architecture((stage, stage), stem_width=8, order=order, shortcut=shortcut, norm=norm)
+        model = build(plan(architecture, (3, 8, 8), 2), 0).eval()
+        for block in (model.stage1.block1, model.stage1.block2, model.stage2.block2):
+            x = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(1))
+            kept = x.clone()
+            with torch.no_grad():
+                block(x)
+            assert torch.equal(x, kept), (order, shortcut, norm, branches)
 
 
 def test_squeeze_excitation_in_closed_form() -> None:

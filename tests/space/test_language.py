@@ -242,7 +242,7 @@ def test_excess_is_a_share_of_the_bound() -> None:
 
 @pytest.mark.parametrize(("network", "words"), [
     ("{^dpeth: 1}", "network.dpeth: is not a knob; did you mean depth?"),
-    ("{^qqq: 1}", "network.qqq: is not a knob; known: activation, block"),
+    ("{^qqq: 1}", "network.qqq: is not a knob; known: activation, attention, base_width"),
     ("{^stem: 16}", "stem is written {kind: ..., width: ...}"),
     ("{stem: {^colour: 3}}", "network.stem.colour: is not a knob"),
     ("{^stem.width: 3}", "network.stem.width: is not a knob"),
