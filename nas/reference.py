@@ -180,7 +180,8 @@ _FORMS = (
           "resnet20 resnet56_a cifar_resnet50 preact_resnet110 preact_bottleneck_resnet164 se_resnet110"),
     _Form("cifar10", f"{_CIFAR}wrn_{_D}_{_n('K')}", _wrn, "wrn_28_10"),
     _Form("cifar10", f"{_CIFAR}{_SE}resnext{_D}{_CXD}", _cifar_resnext, "resnext29_8x64d"),
-    _Form("cifar10", f"{_CIFAR}multi_resnet{_D}_{_n('K')}(_{_n('W')})?", _multi, "multi_resnet200_5 multi_resnet26_2_10"),
+    _Form("cifar10", f"{_CIFAR}multi_resnet{_D}_{_n('K')}(_{_n('W')})?", _multi,
+          "multi_resnet200_5 multi_resnet26_2_10"),
 )
 EXAMPLES = tuple(name for form in _FORMS for name in form.examples.split())
 _IMAGES: dict[str, tuple[Shape, int]] = {"imagenet": ((3, 224, 224), 1000), "cifar10": ((3, 32, 32), 10)}
