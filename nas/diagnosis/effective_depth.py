@@ -1,4 +1,4 @@
-"""How deep a network is for its gradient (Littwin and Wolf 2016, section 4): d ln |dloss/dx| / d ln t at t = 1.
+"""How deep a network is for its gradient (Littwin and Wolf 2016): d ln |dloss/dx| / d ln t at t = 1.
 
 t scales the gradient of every branch, going backward only. A path of r branches is weighed by t^r, so the derivative is
 the mean length of the paths that make up the gradient: far less than the number of blocks.

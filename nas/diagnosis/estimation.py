@@ -1,4 +1,4 @@
-"""Whether the blocks of a stage refine one estimate (Greff et al. 2017, section 3.1, figure 3).
+"""Whether the blocks of a stage refine one estimate (Greff et al. 2017).
 
 If they do, every block's output is, up to noise that shrinks from block to block, what the stage puts out in the end.
 """

@@ -1,7 +1,7 @@
 """What the gates of highway blocks let through, and how squeeze-and-excitation weighs channels.
 
-T near 0 and C near 1 carry the input on (Srivastava et al. 2015, section 4); excitations that do not depend on the
-image only rescale channels (Hu et al. 2018, section 7.2).
+T near 0 and C near 1 carry the input on (Srivastava et al. 2015); excitations that do not depend on the
+image only rescale channels (Hu et al. 2018).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What deleting blocks costs (Veit et al. 2016, section 4.1, figures 3 and 4): one at a time, and random sets of them.
+"""What deleting blocks costs (Veit et al. 2016): one at a time, and random sets of them.
 
 A deleted block is its shortcut: y = post(s), whatever gates it has; in a plain network, which has none, it is nothing:
 y = x, where shapes agree. A plain network stops working, a residual one loses a little.

@@ -1,4 +1,4 @@
-"""Paths through a residual network by their length (Veit et al. 2016, sections 3 and 4.2, figure 6).
+"""Paths through a residual network by their length (Veit et al. 2016, section 4.2, figure 6).
 
 With n blocks there are 2^n paths; a path's length is the number of branches on it. How many there are of each length is
 binomial. How much gradient one of them brings to the input is measured, and so is what all of a length bring together.

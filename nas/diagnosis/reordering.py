@@ -1,4 +1,4 @@
-"""What swapping same-shape blocks of a stage costs (Veit et al. 2016, section 4.3, figure 5)."""
+"""What swapping same-shape blocks of a stage costs (Veit et al. 2016, figure 5)."""
 
 from __future__ import annotations
 

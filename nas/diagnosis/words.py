@@ -46,7 +46,7 @@ def verdict(found: Lesions) -> str:
     rise = found.median_increase
     if rise < LITTLE:
         return "little, as in an ensemble of paths"
-    return "much, as in a plain network" if rise > MUCH else "more than in an ensemble of paths, less than in a plain one"
+    return "much, as in a plain network" if rise > MUCH else "between an ensemble of paths and a plain network"
 
 
 @words.register
@@ -72,8 +72,8 @@ def _(found: EffectiveDepth) -> str:
 
 @words.register
 def _(found: GradientCorrelation) -> str:
-    return (f"Gradients of two images at the first block have a correlation of {found.output[0]:.2g} for a fixed output "
-            f"and {found.loss[0]:.2g} for their own losses (1: alike, 0: unrelated).")
+    return (f"Gradients of two images at the first block have a correlation of {found.output[0]:.2g} for a fixed "
+            f"output and {found.loss[0]:.2g} for their own losses (1: alike, 0: unrelated).")
 
 
 @words.register
