@@ -32,7 +32,7 @@ class Curvature:
 
 
 def hessian_eigenvalues(
-    model: nn.Module, images: Tensor, labels: Tensor, *, count: int = 5, tolerance: float = 0.01, seed: int = 0,
+    model: nn.Module, images: Tensor, labels: Tensor, *, count: int = 5, tolerance: float = 0.02, seed: int = 0,
     progress: Progress = silent,
 ) -> Curvature:
     """The `count` largest eigenvalues and the least one of the Hessian of the mean cross-entropy on this batch.

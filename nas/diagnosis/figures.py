@@ -34,7 +34,7 @@ def lesion_figures(found: Lesions, order: Sequence[str]) -> list[go.Figure]:
                             marker={"color": colour}, hovertemplate="without %{x}: %{y} %<extra></extra>")
     every = {one.deleted[0]: one for one in (*found.single, *found.downsampling)}
     names = [name for name in order if name in every]
-    singles.add_scatter(x=[short(name) for name in names], y=[_percent(every[name].as_is) for name in names],
+    singles.add_scatter(x=[short(name) for name in names], y=[_percent(every[name].as_is or 0.0) for name in names],
                         mode="markers", name="norms not re-estimated",
                         marker={"symbol": "diamond-open", "size": 9, "color": GREY, "line": {"width": 2}},
                         hovertemplate="without %{x}, norms as they were: %{y} %<extra></extra>")
@@ -53,13 +53,10 @@ def _sets(found: Lesions) -> go.Figure:
     made.add_scatter(x=[0, *sizes], y=[_percent(e) for e in (found.set_whole.estimated, *middle)], mode="lines",
                      name="median", line={"color": BLUE, "width": 2}, hoverinfo="skip")
     drawn = [one for some in sizes.values() for one in some]
-    for name, errors, colour, symbol in (
-            ("norms re-estimated", [one.estimated for one in drawn], BLUE, "circle"),
-            ("not re-estimated", [one.as_is for one in drawn], GREY, "diamond-open")):
-        made.add_scatter(x=[len(one.deleted) for one in drawn], y=[_percent(error) for error in errors], mode="markers",
-                         name=name, marker={"color": colour, "symbol": symbol, "size": 8},
-                         text=[", ".join(short(block) for block in one.deleted) for one in drawn],
-                         hovertemplate="without %{text}: %{y} %<extra></extra>")
+    made.add_scatter(x=[len(one.deleted) for one in drawn], y=[_percent(one.estimated) for one in drawn],
+                     mode="markers", name="a set", marker={"color": BLUE, "size": 8, "opacity": 0.7},
+                     text=[", ".join(short(block) for block in one.deleted) for one in drawn],
+                     hovertemplate="without %{text}: %{y} %<extra></extra>")
     made.update_xaxes(dtick=1)
     made.update_yaxes(rangemode="tozero")
     return made

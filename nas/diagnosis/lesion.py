@@ -20,12 +20,13 @@ from nas.diagnosis.patches import Forward, Progress, error_rate, replaced, silen
 class Lesion:
     """Error rates in [0, 1] without the blocks of those names.
 
-    as_is: with the norm statistics of the whole network. estimated: with those of what is left (rule 9 of the family).
+    estimated: with norm statistics of what is left (rule 9 of the family). as_is: with those of the whole network; None
+    where it was not asked for.
     """
 
     deleted: tuple[str, ...]
-    as_is: float
     estimated: float
+    as_is: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def lesions(
     changing = [block for block in blocks if not block.same_shape and block.shortcut != "none"]
     few, answers = images[:set_images], labels[:set_images]
     progress("lesion: the whole network")
-    whole, set_whole = lesion(model, (), images, labels, calibration), lesion(model, (), few, answers, calibration)
+    whole = lesion(model, (), images, labels, calibration)
+    set_whole = lesion(model, (), few, answers, calibration, as_is=False)
     found: dict[str, Lesion] = {}
     for number, block in enumerate([*same, *changing], 1):
         progress(f"lesion: {block.name}, {number} of {len(same) + len(changing)}")
@@ -73,18 +75,19 @@ def lesions(
     sets = []
     for number, deleted in enumerate(chosen, 1):
         progress(f"lesion: random sets, {number} of {len(chosen)}")
-        sets.append(lesion(model, deleted, few, answers, calibration))
+        sets.append(lesion(model, deleted, few, answers, calibration, as_is=False))
     return Lesions(whole, tuple(found[b.name] for b in same), tuple(found[b.name] for b in changing), tuple(sets),
                    set_whole, len(images), len(few))
 
 
 def lesion(
-    model: nn.Module, deleted: Sequence[Block], images: Tensor, labels: Tensor, calibration: Tensor,
+    model: nn.Module, deleted: Sequence[Block], images: Tensor, labels: Tensor, calibration: Tensor, *,
+    as_is: bool = True,
 ) -> Lesion:
-    """Error rates of `model` without the blocks `deleted` (of `blocks_of`), with and without estimated norms."""
+    """Error rates of `model` without the blocks `deleted` (of `blocks_of`); `as_is`: also with norms as they are."""
     with replaced(deletions(deleted)):
-        as_is = error_rate(model, images, labels)
-        return Lesion(tuple(block.name for block in deleted), as_is, error_rate(model, images, labels, calibration))
+        return Lesion(tuple(block.name for block in deleted), error_rate(model, images, labels, calibration),
+                      error_rate(model, images, labels) if as_is else None)
 
 
 def deletions(blocks: Iterable[Block]) -> list[tuple[nn.Module, Forward]]:

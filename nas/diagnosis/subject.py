@@ -116,7 +116,7 @@ def _subject(
 def _drawn(
     split: Split, count: int, generator: np.random.Generator, preprocess: Preprocess,
 ) -> tuple[Tensor, Tensor]:
-    """`count` images at random, or all, and their labels."""
-    chosen = np.sort(generator.permutation(len(split.labels))[:count])
+    """`count` images at random, or all, and their labels; in an order that has nothing to do with their classes."""
+    chosen = generator.permutation(len(split.labels))[:count]
     images = preprocess(np.ascontiguousarray(split.images[chosen])).contiguous(memory_format=torch.channels_last)
     return images, torch.from_numpy(np.ascontiguousarray(split.labels[chosen]))
