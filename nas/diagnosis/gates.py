@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from nas.diagnosis.blocks import Undefined, blocks_of
 from nas.diagnosis.patches import hooked, run_through
+from nas.model.layers import ChannelAttention, SqueezeExcitation
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _KEPT = 4096            # values of a gate that are kept of each batch, for its quantiles
-ATTENTION = ("SqueezeExcitation", "EfficientChannelAttention")      # in nas.model.layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,9 @@ def excitations(model: nn.Module, images: Tensor) -> list[Excitation]:
     nothing there. Raises `Undefined` where no block has any.
     """
     watched = [(block.name, module) for block in blocks_of(model, images) for module in block.module.modules()
-               if type(module).__name__ in ATTENTION]
+               if isinstance(module, SqueezeExcitation | ChannelAttention)]
     if not watched:
-        raise Undefined("no block weighs its channels (squeeze-and-excitation)")
+        raise Undefined("no block weighs its channels (squeeze-and-excitation, ECA)")
     kept: list[list[Tensor]] = [[] for _ in watched]
 
     def keep(index: int) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from nas.diagnosis.blocks import Block, Undefined, blocks_of
-from nas.diagnosis.patches import Forward, Progress, error_rate, replaced, silent
+from nas.diagnosis.patches import Forward, Progress, error_rate, norms_of, replaced, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,9 @@ def lesion(
 ) -> Lesion:
     """Error rates of `model` without the blocks `deleted` (of `blocks_of`); `as_is`: also with norms as they are."""
     with replaced(deletions(deleted)):
-        return Lesion(tuple(block.name for block in deleted), error_rate(model, images, labels, calibration),
-                      error_rate(model, images, labels) if as_is else None)
+        estimated = error_rate(model, images, labels, calibration)
+        before = estimated if not norms_of(model) else error_rate(model, images, labels) if as_is else None
+    return Lesion(tuple(block.name for block in deleted), estimated, before)
 
 
 def deletions(blocks: Iterable[Block]) -> list[tuple[nn.Module, Forward]]:

@@ -85,7 +85,7 @@ def estimated_norms(model: nn.Module, images: Tensor | None) -> Iterator[None]:
 
     None: as they are. `model` is left in channels_last, as any evaluation leaves it.
     """
-    norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
+    norms = norms_of(model)
     kept = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     try:
         if images is not None:
@@ -98,6 +98,11 @@ def estimated_norms(model: nn.Module, images: Tensor | None) -> Iterator[None]:
         for norm, buffers in zip(norms, kept, strict=True):
             for name, buffer in norm.named_buffers():
                 buffer.copy_(buffers[name])
+
+
+def norms_of(model: nn.Module) -> list[nn.Module]:
+    """The norms of `model` that hold statistics of images: batch norms."""
+    return [module for module in model.modules() if isinstance(module, BATCH_NORMS) and module.track_running_stats]
 
 
 def error_rate(model: nn.Module, images: Tensor, labels: Tensor, calibration: Tensor | None = None) -> float:

@@ -58,7 +58,8 @@ def path_gradients(
 ) -> PathGradients:
     """Gradients of the cross-entropy at `images` (N, C, H, W) through random paths of each length, `draws` of each.
 
-    All paths of a length where there are no more than `draws`. Above `lengths` blocks, lengths are measured at evenly
+    Where a memory reads every block, a path's gradient holds what leaves it there. All paths of a length where there are
+    no more than `draws`. Above `lengths` blocks, lengths are measured at evenly
     spread places and drawn between as straight lines of the norm's logarithm. Raises `Undefined` (rule 7).
     """
     blocks = blocks_of(model, images)
@@ -93,7 +94,7 @@ def path_gradient(model: nn.Module, images: Tensor, labels: Tensor, branches: Se
     """The gradient of the summed cross-entropy at `images`, of their shape, along one path.
 
     branches: for each block whether the path takes its branch or its shortcut. Those of all 2^n paths add up to the
-    whole gradient. A plain block has no shortcut: a path around it brings nothing.
+    whole gradient, unless a memory reads blocks on the way. A path around a plain block brings nothing.
     """
     blocks = blocks_of(model, images)
     with evaluating(model), valves(blocks) as factors, torch.enable_grad():

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load as tensors_of
 from torch import Tensor, nn
 
-from nas.cost import Cost, cost
+from nas.cost import cost
 from nas.data import Dataset
 from nas.data import load as load_data
 from nas.diagnosis.patches import CALIBRATION
@@ -23,7 +23,8 @@ from nas.export.loading import load, read_plan
 from nas.export.manifest import ARCHITECTURE, FACTS, read_manifest
 from nas.export.writing import dataset_of, weights_of
 from nas.model import build
-from nas.plan import Sequence, plan
+from nas.nodes import Cost, Sequence
+from nas.plan import plan
 from nas.studies import HOME, StoredStudy, open_study
 from nas.study import load_study
 from nas.train import Preprocess, Split

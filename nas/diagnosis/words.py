@@ -31,11 +31,11 @@ def _(found: Lesions) -> str:
     rise, many = found.median_increase, len(found.single)
     worst = max(found.single, key=lambda one: one.estimated)
     said = (f"Without one of its {many} same-shape blocks the error goes from {_percent(found.whole.estimated)} to a "
-            f"median of {_percent(found.whole.estimated + rise)}: {verdict(found)}. The worst is {worst.deleted[0]}, "
+            f"median of {_percent(found.whole.estimated + rise)}: {verdict(found)}. The worst is {_place(worst.deleted[0])}, "
             f"{_percent(worst.estimated)}.")
     if found.downsampling:
         hard = max(found.downsampling, key=lambda one: one.estimated)
-        said += f" Without the branch of {hard.deleted[0]}, which changes the shape: {_percent(hard.estimated)}."
+        said += f" Without the branch of {_place(hard.deleted[0])}, which changes the shape: {_percent(hard.estimated)}."
     return said
 
 
@@ -96,14 +96,14 @@ def _norms(found: list[ResidualNorm]) -> str:
     same = [one for one in found if one.same_shape] or found
     kind = "same-shape blocks add" if same[0].same_shape else "blocks add"
     low, high = min(same, key=lambda one: one.ratio), max(same, key=lambda one: one.ratio)
-    return (f"Its {kind} {low.ratio:.2g} ({low.block}) to {high.ratio:.2g} ({high.block}) of the norm of what they are "
+    return (f"Its {kind} {low.ratio:.2g} ({_place(low.block)}) to {high.ratio:.2g} ({_place(high.block)}) of the norm of what they are "
             "given.")
 
 
 def _stages(found: list[Estimation]) -> str:
     falling = [one for one in found if one.falls]
-    spans = ", ".join(f"{one.stage} {one.std[0]:.2f} to {one.std[-1]:.2f}" if len(one.std) > 1
-                      else f"{one.stage} {one.std[0]:.2f}" for one in found)
+    spans = ", ".join(f"{_place(one.stage, 1)} {one.std[0]:.2f} to {one.std[-1]:.2f}" if len(one.std) > 1
+                      else f"{_place(one.stage, 1)} {one.std[0]:.2f}" for one in found)
     many = [one for one in found if len(one.std) > 1]
     said = f"{len([one for one in many if one in falling])} of {len(many)} stages" if many else ""
     return (f"The distance to the stage's last estimate, in its standard deviations: {spans}"
@@ -130,6 +130,11 @@ def _weights(found: list[Excitation]) -> str:
 _MANY: dict[type, Callable[[list[Any]], str]] = {
     ResidualNorm: _norms, Estimation: _stages, GateValues: _gates, Excitation: _weights,
 }
+
+
+def _place(name: str, parts: int = 2) -> str:
+    """The end of a path: a block with its stage, or a stage."""
+    return ".".join(name.split(".")[-parts:])
 
 
 def _percent(share: float) -> str:
