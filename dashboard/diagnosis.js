@@ -8,13 +8,14 @@ byId("tiles").append(...data.tiles.map((tile) => make("div", {},
 for (const section of data.sections) {
   byId("nav").append(make("a", { href: `#${section.id}` }, section.title));
   const plots = section.figures.map(() => make("div", { class: "plot" }));
-  byId("sections").append(make("section", { class: "card", id: section.id },
-    make("h2", {}, section.title),
+  const text = make("div", {},
     make("p", { class: "note" }, section.words),
-    make("div", { class: plots.length > 1 ? "pair" : "" }, ...plots),
     make("p", { class: "hint" }, section.shows),
     make("p", { class: "hint" }, make("em", {}, section.paper)),
-    make("p", { class: "hint" }, `Measured in ${section.seconds}.`)));
+    make("p", { class: "hint" }, `Measured in ${section.seconds}.`));
+  const body = plots.length > 1 ? [make("div", { class: "pair" }, ...plots), text]
+    : [make("div", { class: "split" }, ...plots, text)];
+  byId("sections").append(make("section", { class: "card", id: section.id }, make("h2", {}, section.title), ...body));
   section.figures.forEach((figure, index) => drawLater(plots[index], figure, `${section.title}: ${section.words}`));
 }
 

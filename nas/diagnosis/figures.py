@@ -39,7 +39,7 @@ def lesion_figures(found: Lesions, order: Sequence[str]) -> list[go.Figure]:
                         marker={"symbol": "diamond-open", "size": 9, "color": GREY, "line": {"width": 2}},
                         hovertemplate="without %{x}, norms as they were: %{y} %<extra></extra>")
     singles.update_xaxes(categoryorder="array", categoryarray=[short(name) for name in names])
-    _level(singles, _percent(found.whole.estimated), "whole network")
+    _level(singles, _percent(found.whole.estimated), "whole network", [short(name) for name in names])
     singles.update_yaxes(rangemode="tozero")
     return [singles, _sets(found)] if found.sets else [singles]
 
@@ -69,7 +69,7 @@ def reordering_figures(found: Reorderings, order: Sequence[str]) -> list[go.Figu
                      mode="markers", name="an order", marker={"color": BLUE, "size": 9},
                      text=[f"{one.swaps} swap{'s' * (one.swaps > 1)}" for one in found.found],
                      hovertemplate="%{text}, distance %{x:.3f}: %{y} %<extra></extra>")
-    _level(made, _percent(found.whole), "the right order")
+    _level(made, _percent(found.whole), "the right order", [0, max((one.distance for one in found.found), default=1.0)])
     made.update_xaxes(rangemode="tozero")
     made.update_yaxes(rangemode="tozero")
     return [made]
@@ -79,17 +79,15 @@ def path_figures(found: PathGradients, order: Sequence[str]) -> list[go.Figure]:
     """How many paths and how much gradient by length; the gradient of one path by length."""
     lengths = list(range(found.blocks + 1))
     both = _figure("branches on the path", "share, %")
-    for name, shares, colour, pattern in (("of the paths", found.share, GREY, "/"),
-                                          ("of the gradient", found.contribution, BLUE, "")):
-        both.add_bar(x=lengths, y=[_percent(share) for share in shares], name=name,
-                     marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "white", "size": 5}},
+    for name, shares, colour in (("of the paths", found.share, GREY), ("of the gradient", found.contribution, BLUE)):
+        both.add_bar(x=lengths, y=[_percent(share) for share in shares], name=name, marker={"color": colour},
                      hovertemplate=f"length %{{x}}: %{{y}} % {name}<extra></extra>")
     both.update_layout(barmode="group")
     one = _figure("branches on the path", "gradient norm of one path")
     one.add_scatter(x=lengths, y=[_digits(norm) if norm > 0 else None for norm in found.norm], mode="lines+markers",
                     line={"color": BLUE, "width": 2}, marker={"size": 6}, showlegend=False,
                     hovertemplate="length %{x}: %{y:.3~g}<extra></extra>")
-    one.update_yaxes(type="log", exponentformat="power", dtick=1)
+    one.update_yaxes(type="log", dtick="D2")
     return [both, one]
 
 
@@ -188,6 +186,7 @@ def curvature_figures(found: Curvature, order: Sequence[str]) -> list[go.Figure]
         made.add_bar(x=["least"], y=[_digits(found.smallest)], name="least", marker={"color": VERMILION},
                      hovertemplate="least: %{y:.4g}<extra></extra>")
     made.update_layout(bargap=0.4)
+    made.update_xaxes(title={"text": ""})
     return [made]
 
 
@@ -232,9 +231,10 @@ def _ranges(
             hoverinfo=None if last else "skip")
 
 
-def _level(made: go.Figure, y: float, name: str) -> None:
-    made.add_hline(y=y, line={"color": GREEN, "width": 2, "dash": "dash"}, annotation_text=f"{name}: {y:g} %",
-                   annotation_position="top left", annotation_font_color=GREEN)
+def _level(made: go.Figure, y: float, name: str, x: Sequence[Any]) -> None:
+    """A dashed line at `y` over the places `x`."""
+    made.add_scatter(x=list(x), y=[y] * len(x), mode="lines", name=f"{name}: {y:.1f} %", hoverinfo="skip",
+                     line={"color": GREEN, "width": 2.5, "dash": "dash"})
 
 
 def _ordinal(number: int) -> str:

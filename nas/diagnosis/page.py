@@ -28,7 +28,7 @@ ABOUT = {
         "Lesions",
         "The error with one block deleted: replaced by its shortcut, or by nothing in a plain network. Bars are after "
         "the norm statistics were estimated afresh; a bar that hardly rises above the dashed line is a block that the "
-        "rest does without. To the right, random sets of same-shape blocks on fewer images.",
+        "rest does without. The second plot: random sets of same-shape blocks on fewer images.",
         "Veit et al. 2016: a residual network loses a few points with any same-shape block gone, and more of them "
         "smoothly; a plain one loses everything. Blocks that change the shape are missed."),
     "reordering": About(
@@ -41,8 +41,8 @@ ABOUT = {
     "paths": About(
         "Paths and their gradient",
         "A path takes the branch or the shortcut of each block. Grey: how many there are of each length. Blue: how "
-        "much of the gradient at the input those of a length bring. On the right the gradient that one path brings: "
-        "where it falls as a straight line, each further branch weakens it by the same factor.",
+        "much of the gradient at the input those of a length bring. The second plot: the gradient that one path "
+        "brings: where it falls as a straight line, each further branch weakens it by the same factor.",
         "Veit et al. 2016: of 54 blocks 95 % of the paths go through 19 to 35 branches, but those that bring the "
         "gradient through 5 to 17."),
     "depth": About(
@@ -78,8 +78,8 @@ ABOUT = {
         "depend on the input."),
     "excitation": About(
         "Channel weights",
-        "What channels are multiplied by, by block; on the right how much the weights vary over channels, and for one "
-        "channel over images. Without variation over images a weight does what the norm before it could do.",
+        "What channels are multiplied by, by block; in the second plot how much the weights vary over channels, and "
+        "for one channel over images. Without variation over images a weight does what the norm before it could do.",
         "Hu et al. 2018: early blocks weigh channels alike for all classes, later ones by class, and the last ones "
         "are nearly constant, so that they can be left out at little loss."),
     "curvature": About(

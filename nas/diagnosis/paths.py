@@ -58,9 +58,9 @@ def path_gradients(
 ) -> PathGradients:
     """Gradients of the cross-entropy at `images` (N, C, H, W) through random paths of each length, `draws` of each.
 
-    Where a memory reads every block, a path's gradient holds what leaves it there. All paths of a length where there are
-    no more than `draws`. Above `lengths` blocks, lengths are measured at evenly
-    spread places and drawn between as straight lines of the norm's logarithm. Raises `Undefined` (rule 7).
+    All paths of a length where there are no more than `draws`. Above `lengths` blocks, lengths are measured at evenly
+    spread places and drawn between as straight lines of the norm's logarithm. Where a memory reads every block, a
+    path's gradient holds what leaves it there. Raises `Undefined` (rule 7).
     """
     blocks = blocks_of(model, images)
     with_paths(blocks)

@@ -26,7 +26,7 @@ from nas.errors import NasError
 Measure: TypeAlias = Callable[[Subject, int, Progress], Any]
 
 SET_IMAGES = 300        # of random sets and orders, which are many
-PATH_IMAGES, CORRELATION_IMAGES, DEPTH_IMAGES, CURVATURE_IMAGES = 64, 128, 256, 64      # gradients cost more
+PATH_IMAGES, CORRELATION_IMAGES, DEPTH_IMAGES, CURVATURE_IMAGES = 64, 128, 256, 48      # gradients cost more
 
 
 def _lesion(of: Subject, seed: int, progress: Progress) -> Any:

@@ -30,12 +30,14 @@ def words(result: object) -> str:
 def _(found: Lesions) -> str:
     rise, many = found.median_increase, len(found.single)
     worst = max(found.single, key=lambda one: one.estimated)
-    said = (f"Without one of its {many} same-shape blocks the error goes from {_percent(found.whole.estimated)} to a "
-            f"median of {_percent(found.whole.estimated + rise)}: {verdict(found)}. The worst is {_place(worst.deleted[0])}, "
+    whole, median = found.whole.estimated, found.whole.estimated + rise
+    said = (f"Without one of its {many} same-shape blocks the error goes from {_percent(whole)} to a median of "
+            f"{_percent(median)}: {verdict(found)}. The worst is {_place(worst.deleted[0])}, "
             f"{_percent(worst.estimated)}.")
     if found.downsampling:
         hard = max(found.downsampling, key=lambda one: one.estimated)
-        said += f" Without the branch of {_place(hard.deleted[0])}, which changes the shape: {_percent(hard.estimated)}."
+        said += (f" Without the branch of {_place(hard.deleted[0])}, which changes the shape: "
+                 f"{_percent(hard.estimated)}.")
     return said
 
 
@@ -54,8 +56,8 @@ def _(found: Reorderings) -> str:
     if not found.found:
         return "There was no other order to try."
     least, most = found.found[0], found.found[-1]
-    return (f"With blocks in another order the error goes from {_percent(found.whole)} to {_percent(least.error)} at a "
-            f"distance of {least.distance:.2f} and {_percent(most.error)} at {most.distance:.2f} (1: reversed).")
+    return (f"With blocks in another order the error goes from {_percent(found.whole)} to {_percent(least.error)} with "
+            f"{least.distance:.0%} of the pairs the wrong way round, to {_percent(most.error)} with {most.distance:.0%}.")
 
 
 @words.register
@@ -96,8 +98,8 @@ def _norms(found: list[ResidualNorm]) -> str:
     same = [one for one in found if one.same_shape] or found
     kind = "same-shape blocks add" if same[0].same_shape else "blocks add"
     low, high = min(same, key=lambda one: one.ratio), max(same, key=lambda one: one.ratio)
-    return (f"Its {kind} {low.ratio:.2g} ({_place(low.block)}) to {high.ratio:.2g} ({_place(high.block)}) of the norm of what they are "
-            "given.")
+    return (f"Its {kind} {low.ratio:.2g} ({_place(low.block)}) to {high.ratio:.2g} ({_place(high.block)}) of the norm "
+            "of what they are given.")
 
 
 def _stages(found: list[Estimation]) -> str:
