@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from nas.diagnosis.patches import evaluating, hooked
-from nas.model.layers import Residual
+from nas.model.layers import PadShortcut, Residual
+
+Kind: TypeAlias = Literal["identity", "padding", "projection", "none"]
 
 
 class Undefined(ValueError):
@@ -26,7 +28,7 @@ class Block:
     """A residual block as it stands in a network.
 
     name: its path, such as `stage2.block3`. stage: the path before the block's own name. shape, out: of one image
-    (C, H, W). shortcut: identity (nothing is computed), projection (something is), none (a plain network).
+    (C, H, W). shortcut: identity, padding (A), projection (something is computed: B where shapes change, C) or none.
     """
 
     name: str
@@ -34,7 +36,7 @@ class Block:
     module: Residual
     shape: tuple[int, int, int]
     out: tuple[int, int, int]
-    shortcut: Literal["identity", "projection", "none"]
+    shortcut: Kind
 
     @property
     def same_shape(self) -> bool:
@@ -82,14 +84,16 @@ def with_paths(blocks: Sequence[Block]) -> None:
     if all(block.shortcut == "none" for block in blocks):
         raise Undefined("a plain network has one path: there is no shortcut to go around a branch")
     if all(block.shortcut == "projection" for block in blocks):
-        raise Undefined("every shortcut is a projection (shortcut C): no path goes around a block untouched")
+        raise Undefined("every shortcut is a projection: no path goes around a block untouched")
 
 
 def _shape(x: Tensor) -> tuple[int, int, int]:
     return x.shape[1], x.shape[2], x.shape[3]
 
 
-def _kind(module: Residual) -> Literal["identity", "projection", "none"]:
+def _kind(module: Residual) -> Kind:
     if module.shortcut is None:
         return "none"
-    return "identity" if isinstance(module.shortcut, nn.Identity) else "projection"
+    if isinstance(module.shortcut, nn.Identity):
+        return "identity"
+    return "padding" if isinstance(module.shortcut, PadShortcut) else "projection"

@@ -37,8 +37,8 @@ def hessian_eigenvalues(
 ) -> Curvature:
     """The `count` largest eigenvalues and the least one of the Hessian of the mean cross-entropy on this batch.
 
-    By all parameters; norms in eval mode, their statistics constants. images: (N, C, H, W). tolerance: relative, of an
-    eigenvalue. What has not converged after ten restarts is left out.
+    By all parameters; norms in eval mode, their statistics constants. images: (N, C, H, W). tolerance: of an
+    eigenvalue, by itself or, for the least, by the spread of all. What has not converged in ten restarts is left out.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     size = sum(parameter.numel() for parameter in parameters)
@@ -58,9 +58,11 @@ def hessian_eigenvalues(
             whole = np.linalg.eigvalsh(np.stack([counted(row) for row in np.eye(size)]))
             return Curvature(tuple(whole[::-1][:count].tolist()), float(whole[0]), size, done[0], loss)
         operator = LinearOperator((size, size), matvec=counted, dtype=np.float64)
-        largest = _ends(operator, count, "LA", tolerance, seed)
-        smallest = _ends(operator, 1, "SA", max(tolerance, 0.05), seed)
-    return Curvature(tuple(sorted(largest, reverse=True)), smallest[0] if smallest else None, size, done[0], loss)
+        largest = sorted(_largest(operator, count, tolerance, seed), reverse=True)
+        top = max([abs(value) for value in largest], default=1.0)
+        turned = LinearOperator((size, size), matvec=lambda v: top * v - counted(v), dtype=np.float64)
+        smallest = [top - value for value in _largest(turned, 1, tolerance, seed)]      # which may be 0, as what is not
+    return Curvature(tuple(largest), smallest[0] if smallest else None, size, done[0], loss)
 
 
 def hessian_product(
@@ -79,11 +81,11 @@ def hessian_product(
     return product, float(loss.detach())
 
 
-def _ends(operator: LinearOperator, count: int, which: str, tolerance: float, seed: int) -> list[float]:
+def _largest(operator: LinearOperator, count: int, tolerance: float, seed: int) -> list[float]:
     start = np.random.default_rng(seed).standard_normal(operator.shape[0])
     wide = min(operator.shape[0], max(2 * count + 6, 12))
     try:
-        found = eigsh(operator, count, which=which, v0=start, ncv=wide, tol=tolerance, maxiter=10,
+        found = eigsh(operator, count, which="LA", v0=start, ncv=wide, tol=tolerance, maxiter=10,
                       return_eigenvectors=False)
     except ArpackNoConvergence as error:
         found = error.eigenvalues

@@ -101,7 +101,7 @@ def removable(blocks: Sequence[Block]) -> list[Block]:
     found = [block for block in blocks if block.removable]
     if found:
         return found
-    if all(block.shortcut == "projection" for block in blocks):
+    if any(block.same_shape for block in blocks):
         raise Undefined("every shortcut is a projection (shortcut C): no block can go and leave the rest as it is")
     raise Undefined("no block puts out the shape that it takes, so none can be deleted")
 

@@ -60,7 +60,7 @@ def exchangeable(blocks: Sequence[Block]) -> list[list[Block]]:
     """By stage, the same-shape blocks that can change places: two or more. Raises `Undefined` where there are none."""
     groups = [[block for block in stage if block.removable] for stage in by_stage(blocks).values()]
     found = [group for group in groups if len(group) > 1]
-    if all(block.shortcut == "projection" for block in blocks):
+    if any(block.same_shape for block in blocks) and not any(groups):
         raise Undefined("every shortcut is a projection (shortcut C): no two blocks do the same to what they pass on")
     if not found:
         raise Undefined("no stage has two same-shape blocks that could change places")

@@ -78,8 +78,9 @@ def _of_folder(folder: Path, images: int, seed: int, source: str | None) -> Subj
         raise NasError(f"the images of {settings.source} are not those that {folder} was trained on; put them back, or "
                        "say with --data which to use")
     if (info.channels, info.resolution, len(info.classes)) != (*facts.shape[:2], len(facts.classes)):
-        raise NasError(f"--data {settings.source}: {len(info.classes)} classes of {info.channels}x{info.resolution}x"
-                       f"{info.resolution}, but {folder} takes {facts.shape} to {len(facts.classes)} classes")
+        side = info.resolution
+        raise NasError(f"--data {settings.source}: {len(info.classes)} classes of {info.channels}x{side}x{side}, but "
+                       f"{folder} takes {len(facts.classes)} of {'x'.join(map(str, facts.shape))}; give other data")
     note = "" if same else "; not the images that it was trained on"
     name = f"{facts.training.study}-trial-{facts.training.trial}"
     return _subject(name, facts.network.line, network, read_plan(folder, facts), network.preprocess, dataset, images,

@@ -56,8 +56,8 @@ def _(found: Reorderings) -> str:
     if not found.found:
         return "There was no other order to try."
     least, most = found.found[0], found.found[-1]
-    return (f"With blocks in another order the error goes from {_percent(found.whole)} to {_percent(least.error)} with "
-            f"{least.distance:.0%} of the pairs the wrong way round, to {_percent(most.error)} with {most.distance:.0%}.")
+    return (f"With blocks in another order the error goes from {_percent(found.whole)} to {_percent(least.error)} "
+            f"with {least.distance:.0%} of the pairs turned round, to {_percent(most.error)} with {most.distance:.0%}.")
 
 
 @words.register
