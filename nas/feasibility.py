@@ -55,7 +55,7 @@ def judged(space: SearchSpace, shape: Shape, classes: int, draws: int = _DRAWS, 
     rng = random.Random(seed)
     points = [space.sample(rng) for _ in range(draws)]
     collects = gc.isenabled()
-    gc.disable()        # what is made here stays in caches; looking through it again and again takes a third of the time
+    gc.disable()        # what is made here stays in caches; looking through it again and again takes long
     try:
         return [(point, space.judge(point, shape, classes)) for point in points]
     finally:

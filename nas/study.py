@@ -22,6 +22,7 @@ from nas.errors import InvalidInput, NasError, Problem
 from nas.feasibility import never_legal, unserved
 from nas.front import Objective
 from nas.language import closest, read_space
+from nas.own_block import look_in
 from nas.settings import Budget, Data, Recipe, Search
 from nas.space import SearchSpace
 from nas.units import parse_duration, parse_size
@@ -89,6 +90,9 @@ def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
         document = _with_space(document, Path(path).parent / values["space"])
     for assignment in overrides:
         document.set(assignment)
+    folder = Path(path).resolve().parent
+    if not (folder / "export.json").exists():       # nothing of an exported folder is executed
+        look_in(str(folder))
     return study_of(document, Path(path).stem)
 
 
