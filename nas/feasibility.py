@@ -5,18 +5,20 @@ Everything here comes from points judged by their exact costs; nothing is traine
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from nas.architecture import CONFLICTING, Architecture
 from nas.errors import InvalidInput, Problem
 from nas.front import Objective
+from nas.knobs import Value
 from nas.nodes import Cost, Shape
-from nas.space import Choice, Judgement, Point, SearchSpace
+from nas.space import Axis, Choice, Judgement, Point, SearchSpace
 from nas.units import human_count
 
 LARGEST_GRID = 50_000       # points
@@ -57,22 +59,38 @@ class Survey:
         return [judged.architecture for _, judged in self.feasible if isinstance(judged.architecture, Architecture)]
 
 
-def survey(space: SearchSpace, shape: Shape, classes: int, draws: int = 2000, seed: int = 0) -> Survey:
-    """Judge `draws` random points for images of `shape`."""
+Judged: TypeAlias = Sequence[tuple[Point, Judgement]]
+
+
+def judged(space: SearchSpace, shape: Shape, classes: int, draws: int = _DRAWS, seed: int = 0) -> Judged:
+    """`draws` random points, judged for images of `shape`."""
     rng = random.Random(seed)
+    points = [space.sample(rng) for _ in range(draws)]
+    collects = gc.isenabled()
+    gc.disable()        # what is made here stays in caches; looking through it again takes a third of the time
+    try:
+        return [(point, space.judge(point, shape, classes)) for point in points]
+    finally:
+        if collects:
+            gc.enable()
+
+
+def survey(
+    space: SearchSpace, shape: Shape, classes: int, draws: int = 2000, seed: int = 0, drawn: Judged | None = None
+) -> Survey:
+    """Judge `draws` random points for images of `shape`, or look at those `drawn`."""
+    drawn = judged(space, shape, classes, draws, seed) if drawn is None else drawn
     feasible: list[tuple[Point, Judgement]] = []
     broken: Counter[str] = Counter()
     seen: set[str] = set()
-    for _ in range(draws):
-        point = space.sample(rng)
+    for point, judgement in drawn:
         seen.update(point)
-        judged = space.judge(point, shape, classes)
-        if judged.broken:
-            broken[next(iter(judged.broken))] += 1
+        if judgement.broken:
+            broken[next(iter(judgement.broken))] += 1
         else:
-            feasible.append((point, judged))
+            feasible.append((point, judgement))
     idle = tuple(axis.name for axis in space.axes if axis.name not in seen)
-    return Survey(draws, tuple(feasible), dict(broken), idle)
+    return Survey(len(drawn), tuple(feasible), dict(broken), idle)
 
 
 def never_legal(space: SearchSpace) -> list[tuple[Any, ...]]:
@@ -91,13 +109,22 @@ def never_legal(space: SearchSpace) -> list[tuple[Any, ...]]:
     for axis in (axis for axis in space.axes if axis.knob in CONFLICTING):
         values = axis.domain.values if isinstance(axis.domain, Choice) else ()
         for index, value in enumerate(values):
-            bad = [space.decode(space.with_value(point, axis.name, value)).conflict()
-                   for point in draws if axis.name in point]
-            knob, sentence = bad[0] if bad and bad[0] else ("", "")
-            if bad and all(bad) and all(c and c[0] == axis.knob for c in bad):
+            sentence = _always_broken(space, [point for point in draws if axis.name in point], axis, value)
+            if sentence:
                 found.append(((axis.knob, index), f"is never legal here: {sentence}",
                               "remove it, or change the other", value))
     return found
+
+
+def _always_broken(space: SearchSpace, points: list[Point], axis: Axis, value: Value) -> str:
+    """Why no network is legal that has this value at one of the points; empty where one is."""
+    sentence = ""
+    for point in points:
+        conflict = space.decode(space.with_value(point, axis.name, value)).conflict()
+        if conflict is None or conflict[0] != axis.knob:
+            return ""
+        sentence = sentence or conflict[1]
+    return sentence
 
 
 def unserved(sampler: str, space: SearchSpace, objectives: Sequence[Objective]) -> tuple[str, str]:
@@ -115,23 +142,23 @@ def unserved(sampler: str, space: SearchSpace, objectives: Sequence[Objective]) 
 
 
 def extremes(
-    space: SearchSpace, shape: Shape, classes: int, by: str = "macs", within: bool = False
+    space: SearchSpace, shape: Shape, classes: int, by: str = "macs", within: bool = False, drawn: Judged | None = None
 ) -> Extremes | None:
-    """The smallest and largest legal networks by one cost: from random draws, then axis by axis.
+    """The smallest and largest legal networks by one cost: from the points drawn, then axis by axis.
 
     within: only those that the limits allow; else limits aside.
     """
-    rng = random.Random(0)
+    def legal(found: Judged) -> list[tuple[Point, Cost]]:
+        return [(point, j.cost) for point, j in found if j.cost is not None and not (within and j.broken)]
 
-    def legal(points: Iterable[Point]) -> list[tuple[Point, Cost]]:
-        judged = [(point, space.judge(point, shape, classes)) for point in points]
-        return [(point, j.cost) for point, j in judged if j.cost is not None and not (within and j.broken)]
+    def judge(points: Iterable[Point]) -> list[tuple[Point, Cost]]:
+        return legal([(point, space.judge(point, shape, classes)) for point in points])
 
-    found = legal(space.sample(rng) for _ in range(_DRAWS))
+    found = legal(judged(space, shape, classes) if drawn is None else drawn)
     if not found:
         return None
     ranked = sorted(found, key=lambda item: getattr(item[1], by))
-    return Extremes(_climbed(space, legal, ranked[0], -1, by), _climbed(space, legal, ranked[-1], 1, by))
+    return Extremes(_climbed(space, judge, ranked[0], -1, by), _climbed(space, judge, ranked[-1], 1, by))
 
 
 def _climbed(
@@ -150,11 +177,12 @@ def _climbed(
     return point, best
 
 
-def check_limits(space: SearchSpace, shape: Shape, classes: int) -> None:
+def check_limits(space: SearchSpace, shape: Shape, classes: int, drawn: Judged | None = None) -> None:
     """Refuse limits that no network of the space can meet. Raises `InvalidInput`."""
     problems: list[Problem] = []
+    drawn = judged(space, shape, classes) if drawn is None and space.limits else drawn
     for limit in space.limits:
-        found = extremes(space, shape, classes, by=limit.cost)
+        found = extremes(space, shape, classes, by=limit.cost, drawn=drawn)
         if found is None:
             return
         small, large = (getattr(cost, limit.cost) for _, cost in found)

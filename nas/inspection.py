@@ -11,7 +11,7 @@ from nas.architecture import Architecture
 from nas.cost import COSTS
 from nas.data import DataInfo, describe
 from nas.errors import NasError
-from nas.feasibility import Extremes, Survey, check_limits, extremes, survey
+from nas.feasibility import Extremes, Survey, check_limits, extremes, judged, survey
 from nas.levels import level_macs, levels_line, macs_until, mean_savings
 from nas.measure import Speed, recorded_speed
 from nas.nodes import Shape
@@ -127,15 +127,16 @@ def inspect_study(study: Study, progress: Callable[[str], None] | None = None, d
     with study.blamed():
         info = describe(study.data, progress)
         shape, classes = (info.channels, info.resolution, info.resolution), info.n_classes
-        check_limits(study.space, shape, classes)
+        drawn = judged(study.space, shape, classes, draws if study.space.axes else 1)
+        check_limits(study.space, shape, classes, drawn)
     points, exact = study.space.size()
-    seen = survey(study.space, shape, classes, draws if study.space.axes else 1)
+    seen = survey(study.space, shape, classes, drawn=drawn)
     if not seen.feasible:
         broken = ", ".join(f"{name} {count}" for name, count in seen.broken.items())
         raise NasError(f"none of {seen.drawn} points drawn is feasible (broken: {broken}); widen the limits")
     speed = recorded_speed()
     seconds = _trial_seconds(study, info, seen, speed) if speed is not None else None
-    ends = extremes(study.space, shape, classes, within=True)
+    ends = extremes(study.space, shape, classes, within=True, drawn=drawn)
     return Inspection(study, info, points, exact, seen, ends, speed, seconds)
 
 

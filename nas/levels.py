@@ -33,8 +33,9 @@ def level_architectures(architecture: Architecture, levels: int) -> tuple[Archit
     Network j of k has ceil(depth / 2^(k - j)) blocks a stage. Its steps are larger, so that they add up to the
     same: alpha times depth / blocks, which is twice the next one's wherever the depth is halved exactly, as in the
     paper. A stage that cannot be halved any further (depth 1) stays as it is, step included, and the network is trained
-    on in the same levels: so epoch e is of the same level in every network of a search. With a highway gate the step is
-    the gate's, T, and alpha stays 1.
+    on in the same levels: so epoch e is of the same level in every network of a search, and a rung of early stopping
+    compares like with like, coarse forms at the first ones. With a highway gate the step is the gate's, T, and alpha
+    stays 1.
     """
     factors = [1 << levels - level for level in range(levels)]
     stages = architecture.canonical().stages        # where alpha is a number
@@ -100,7 +101,7 @@ def levels_line(architectures: Sequence[Architecture], recipe: Recipe, shape: Sh
     parts = level_epochs(recipe.epochs, recipe.levels)
     epochs = f"{', '.join(map(str, parts[:-1]))} and {parts[-1]} epochs"
     depths = ""
-    if len(architectures) == 1:
+    if len(set(architectures)) == 1:
         networks = level_architectures(architectures[0], recipe.levels)
         depths = f" ({', '.join('-'.join(str(s.depth) for s in one.stages) for one in networks)})"
     macs, blocks = mean_savings(architectures, recipe, shape, classes)

@@ -156,7 +156,7 @@ def _branch(
     made = Chain(style, shape, split)
     inside = Inside(style, stage, stride_in, shape, out, stride, shared, split)
     if stage.branches > 1:
-        made.add("sum", Sum(shape, out, tuple(function(inside) for _ in range(stage.branches))))
+        made.add("sum", Sum(shape, out, (function(inside),) * stage.branches))
     else:
         for name, layer in function(inside).layers:
             made.add(name, layer)

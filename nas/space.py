@@ -162,6 +162,8 @@ class SearchSpace:
     _names: tuple[str, ...] = field(init=False, repr=False)         # of what may differ from stage to stage
     _written: tuple[tuple[Value, ...], ...] = field(init=False, repr=False)     # of each stage, where fixed
     _sought: tuple[tuple[tuple[int, Source], ...], ...] = field(init=False, repr=False)     # by place, where not
+    _rules: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False)      # by the knob that they set
+    _alike: frozenset[str] = field(init=False, repr=False)      # knobs that are the same in all stages
     _always: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -174,6 +176,9 @@ class SearchSpace:
             tuple((place, source) for place, source in enumerate(sources) if not isinstance(source, Fixed))
             for sources in staged))
         ruled = {rule.knob for rule in self.rules}
+        object.__setattr__(self, "_rules", {
+            knob: tuple(rule for rule in self.rules if rule.knob == knob) for knob in ruled})
+        object.__setattr__(self, "_alike", frozenset(name for name in self.sources if self._same(name)))
         fewest = self._fewest_stages()
         object.__setattr__(self, "_always", frozenset(
             axis.name for axis in self.axes
@@ -182,14 +187,15 @@ class SearchSpace:
 
     def decode(self, point: Mapping[str, Value]) -> Architecture:
         """The architecture of `point`; knobs of inactive axes are at their defaults, rules applied."""
-        get = self.sources
-        count = int(get["stages"][0](point))
-        if self.rules:
-            network, stages = self._ruled(point, count)
-            built = [self._stage(list(values.values())) for values in stages]
-        else:
-            network = {name: get[name][0](point) for name in _NETWORK}
-            built = [self._stage(self._values(index, point)) for index in range(count)]
+        known = _Known(self, point)
+        network = {name: known.values(name)[0] for name in _NETWORK}
+        stages = [self._values(index, point) for index in range(known.count)]
+        for knob in self._rules:
+            if knob not in network:
+                place = self._names.index(knob)
+                for values, value in zip(stages, known.values(knob), strict=True):
+                    values[place] = value
+        built = [self._stage(values) for values in stages]
         return Architecture(tuple(built), *(network[name] for name in _NETWORK))    # type: ignore[arg-type]
 
     def _values(self, index: int, point: Mapping[str, Value]) -> list[Value]:
@@ -210,29 +216,14 @@ class SearchSpace:
 
     def active(self, axis: Axis, point: Mapping[str, Value]) -> bool:
         """Whether `axis` has an effect, given the axes before it in `point`."""
-        if axis.name in self._always:
-            return True
-        count = int(self.sources["stages"][0](point))
-        network, stages = self._ruled(point, count)
-        if not axis.stages:
-            return not any(r.knob == axis.knob and _applies(r, network, network, stages) for r in self.rules)
-        matters = knob_named(axis.knob).matters
-        for number in axis.stages:
-            if number > count:
-                continue
-            values = stages[number - 1]
-            if matters is not None and not matters(values):
-                continue
-            if not any(r.knob == axis.knob and r.stage in (0, number) and _applies(r, network, values, stages)
-                       for r in self.rules):
-                return True
-        return False
+        return axis.name in self._always or _Known(self, point).matters(axis)
 
     def sample(self, rng: random.Random) -> Point:
         """A random point: every active axis uniform over its values."""
         point: Point = {}
+        known = _Known(self, point)
         for axis in self.axes:
-            if self.active(axis, point):
+            if axis.name in self._always or known.matters(axis):
                 point[axis.name] = axis.domain.sample(rng)
         return point
 
@@ -249,8 +240,9 @@ class SearchSpace:
     def with_value(self, point: Mapping[str, Value], name: str, value: Value) -> Point:
         """`point` moved along one axis; axes that this makes active start at their first value."""
         moved: Point = {}
+        known = _Known(self, moved)
         for axis in self.axes:
-            if self.active(axis, moved):
+            if axis.name in self._always or known.matters(axis):
                 kept = value if axis.name == name else point.get(axis.name)
                 moved[axis.name] = axis.domain.probe()[0] if kept is None else kept
         return moved
@@ -306,6 +298,15 @@ class SearchSpace:
     def _count_whole(self, point: Point) -> int:
         return math.prod(axis.domain.size or 1 for axis in self.axes if axis.name in point)
 
+    def _same(self, name: str) -> bool:
+        """Whether the knob has one value, whatever the point: network-wide, or written and ruled for all stages."""
+        if name == "stages" or not knob_named(name).staged:
+            return True
+        written = all(source is self.sources[name][0] for source in self.sources[name])
+        return written and (name == "block" or self._same("block")) and all(
+            rule.stage == 0 and all(c.stage or self._same(c.knob) for c in rule.when)
+            for rule in self._rules.get(name, ()))
+
     def _fewest_stages(self) -> int:
         for axis in self.axes:
             if axis.knob == "stages":
@@ -314,44 +315,65 @@ class SearchSpace:
                 return 1
         return self.most_stages
 
-    def _ruled(self, point: Mapping[str, Value], count: int) -> tuple[dict[str, Value], list[dict[str, Value]]]:
-        """Network-wide values, and each stage's values by knob, after the rules."""
-        network = {"stages": count, **{name: self.sources[name][0](point) for name in _NETWORK}}
-        stages = [dict(zip(self._names, self._values(index, point), strict=True)) for index in range(count)]
-        for rule in self.rules:
-            if not knob_named(rule.knob).staged:
-                if _applies(rule, network, network, stages):
-                    network[rule.knob] = rule.value
+
+class _Known:
+    """The knobs of a point after the rules, each worked out when it is first asked for.
+
+    The point may still grow: axes are in such an order that what decides a knob is in it before the knob is asked for.
+    """
+
+    def __init__(self, space: SearchSpace, point: Mapping[str, Value]):
+        self.space, self.point = space, point
+        self._found: dict[str, list[Value]] = {}
+
+    @property
+    def count(self) -> int:
+        """Stages."""
+        return int(self.values("stages")[0])
+
+    def values(self, name: str) -> list[Value]:
+        """Of the knob, one a stage; one in all of a network-wide knob."""
+        found = self._found.get(name)
+        if found is None:
+            sources, staged = self.space.sources[name], knob_named(name).staged
+            alike = name in self.space._alike
+            found = [source(self.point) for source in sources[:1 if alike else self.count]]
+            for rule in self.space._rules.get(name, ()):
+                found = [rule.value if self.applies(rule, index) else value for index, value in enumerate(found)]
+            found = found * self.count if alike and staged else found
+            self._found[name] = found
+        return found
+
+    def applies(self, rule: Rule, index: int) -> bool:
+        """Whether `rule` sets its knob in stage `index`, counted from 0."""
+        return rule.stage in (0, index + 1) and all(self._holds(condition, index) for condition in rule.when)
+
+    def _holds(self, condition: Condition, index: int) -> bool:
+        knob = knob_named(condition.knob)
+        place = condition.stage - 1 if condition.stage else index if knob.staged else 0
+        if condition.stage > self.count:
+            return False
+        value = self.values(condition.knob)[place]
+        if value == OWN and knob.by_kind:
+            value = written_out(knob, value, {"block": self.values("block")[place]})
+        return condition.holds(value)
+
+    def matters(self, axis: Axis) -> bool:
+        """Whether the axis has an effect: in one of its stages at least."""
+        knob, rules = knob_named(axis.knob), self.space._rules.get(axis.knob, ())
+        places = [number - 1 for number in axis.stages if number <= self.count] if axis.stages else [0]
+        for index in places[:1] if self.space._alike.issuperset((axis.knob, *knob.uses)) else places:
+            if knob.matters and not knob.matters({name: self.values(name)[index] for name in knob.uses}):
                 continue
-            for number, values in enumerate(stages, 1):
-                if rule.stage in (0, number) and _applies(rule, network, values, stages):
-                    values[rule.knob] = rule.value
-        return network, stages
+            if not any(self.applies(rule, index) for rule in rules):
+                return True
+        return False
 
 
 _NETWORK = tuple(knob.name for knob in NETWORK_KNOBS.values())
 _KNOBS = len(STAGED)
 _BY_KIND = tuple(index for index, knob in enumerate(STAGED) if knob.by_kind)
 _BLOCK = [knob.name for knob in STAGED].index("block")
-
-
-def _applies(
-    rule: Rule, network: Mapping[str, Value], values: Mapping[str, Value],
-    stages: list[dict[str, Value]] | None = None,
-) -> bool:
-    for condition in rule.when:
-        if condition.stage:
-            if stages is None or condition.stage > len(stages):
-                return False
-            looked: Mapping[str, Value] = stages[condition.stage - 1]
-        else:
-            looked = values if condition.knob in values else network
-        found = looked[condition.knob]
-        if found == OWN and "block" in looked:
-            found = written_out(knob_named(condition.knob), found, looked)
-        if not condition.holds(found):
-            return False
-    return True
 
 
 __all__ = [

@@ -1,12 +1,14 @@
 """A study: a search space with everything a run of it needs, read from one YAML file, every default resolved.
 
 `load_study` reads a space file (which gets defaults) or a study file (which names a space or holds one); `spec()`
-writes everything back as plain data, so that a study is one file that can be sent to someone.
+writes everything back as plain data, so that a study is one file that can be sent to someone. Where a path is wanted,
+the name of a reference network will do: it stands for a file that holds the network and its data.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +24,9 @@ from nas.errors import InvalidInput, NasError, Problem
 from nas.feasibility import never_legal, unserved
 from nas.front import Objective
 from nas.language import closest, read_space
+from nas.network_yaml import network_section
+from nas.own_block import look_in
+from nas.reference import is_reference, reference
 from nas.settings import Budget, Data, Recipe, Search
 from nas.space import SearchSpace
 from nas.units import parse_duration, parse_size
@@ -31,6 +36,7 @@ DIRECTIONS = {"accuracy": "max", **dict.fromkeys(COSTS, "min"), "latency_ms": "m
 _SPACE_KEYS = ("network", "rules", "limits")
 SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "recipe": Recipe, "search": Search, "budget": Budget}
 _KEYS = {"name", "about", "space", "objectives", "seed", *_SPACE_KEYS, *SECTIONS}
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FIXED = ("network", "rules", "limits", "objectives", "data", "recipe", "seed")   # must not change within a study
 DEFAULT_TRIALS = 28
@@ -84,14 +90,41 @@ class Study:
 
 
 def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
-    """The study that a space or study file describes, with `KEY=VALUE` overrides. Raises `InvalidInput`."""
-    document = read(path)
+    """The study that a space or study file describes, with `KEY=VALUE` overrides. Raises `InvalidInput`.
+
+    Where there is no such file, the name of a reference network does: `resnet20`, with the data that it was made for.
+    """
+    document = document_of(path)
     values = document.values
     if isinstance(values.get("space"), str):
         document = _with_space(document, Path(path).parent / values["space"])
     for assignment in overrides:
         document.set(assignment)
+    folder = Path(path).resolve().parent
+    if not (folder / "export.json").exists():       # nothing of an exported folder is executed
+        look_in(str(folder))
     return study_of(document, Path(path).stem)
+
+
+def document_of(path: str | Path) -> Document:
+    """What the file `path` holds, or what a file of the reference network `path` would. Raises `NasError`."""
+    if not is_named(path):
+        return read(path)
+    try:
+        found = reference(str(path))
+    except NasError as error:
+        said = str(error) if is_reference(str(path)) else f"{error}; there is no such file either"
+        raise NasError(said) from None
+    return Document(found.name, {"name": found.name, "network": network_section(found.architecture),
+                                 "data": {"source": found.data}})
+
+
+def is_named(path: str | Path) -> bool:
+    """Whether `path` is taken as the name of a reference network: a word, where there is no such file."""
+    word = str(path)
+    if not _WORD.fullmatch(word) or os.path.isfile(word):
+        return False
+    return is_reference(word) or not os.path.lexists(word)
 
 
 def study_from_spec(spec: Mapping[str, Any]) -> Study:

@@ -22,7 +22,8 @@ Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of the study
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="A search space, a study or an architecture.")],
+    path: Annotated[Path, typer.Argument(metavar="SPACE.yaml|NAME", help=(
+        "A search space, a study or an architecture; or the name of a reference network, e.g. resnet50."))],
     data: DataOption = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="How far it would go, e.g. 30m.")] = None,
     set_: Set = None,

@@ -52,9 +52,12 @@ def run(
 
     Example: nas run search_spaces/resnext.yaml --data cifar10 --budget 12h --workers 8
     """
-    from nas.errors import without_passwords
-    from nas.study import load_study
+    from nas.errors import NasError, without_passwords
+    from nas.study import is_named, load_study
 
+    if is_named(path):
+        load_study(path)        # or it says why there is no such network
+        raise NasError(f"{path}: is one network, nothing to search; train it: nas train {path}")
     study = load_study(path, overrides({
         "data.source": data, "budget.trials": trials, "budget.time": budget, "search.workers": workers,
         "search.gpus_per_trial": _share(gpus_per_trial), "search.executor": executor.value if executor else None,
@@ -75,7 +78,8 @@ def _share(text: str | None) -> float | str | None:
 
 
 def train(
-    path: Annotated[Path, typer.Argument(metavar="ARCHITECTURE.yaml", help="A space without choices: one network.")],
+    path: Annotated[Path, typer.Argument(metavar="ARCHITECTURE.yaml|NAME", help=(
+        "A space without choices: one network; or the name of a reference network, e.g. resnet20."))],
     data: DataOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of training.")] = None,
     storage: Storage = None,
@@ -87,13 +91,12 @@ def train(
 ) -> int:
     """Train one network with the same trainer, one-cycle unless the file says otherwise, and export it.
 
-    Example: nas train studies/resnext/export/trial-7/architecture.yaml --data cifar10 --epochs 100
+    Example: nas train resnet20 --data cifar10 --epochs 100
     """
     from nas.errors import NasError
-    from nas.study import load_study
-    from nas.yamlfile import read
+    from nas.study import document_of, load_study
 
-    written = read(path).values
+    written = document_of(path).values
     recipe = written.get("recipe")
     schedule = None if isinstance(recipe, dict) and "schedule" in recipe else "one_cycle"
     title = written.get("name", path.stem)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nas.data import cache
-from nas.data.named import REGISTRY
+from nas.data.named import REGISTRY, Named
 from nas.data.split import Indices, Sizes, enough, sizes, split
 from nas.data.tree import SIDES, archive_tree, folder_tree
 from nas.data.values import DataInfo, Dataset, Labels, Pixels, Progress, Source, Split, Survey, silent
@@ -62,7 +62,7 @@ def load(data: Data, progress: Progress | None = None) -> Dataset:
     works, the others wait. Raises `NasError` if the source cannot be read or is refused, if it cannot be
     downloaded, if `data` asks for more images than there are, or if the cache cannot be written.
     """
-    source = find(data)
+    source = obtainable(data)
     progress = progress or silent
     survey = source.survey(progress)
     resolution, channels = shape(data, survey)
@@ -102,6 +102,15 @@ def find(data: Data) -> Source:
     raise InvalidInput([Problem("", "data.source", value=data.source, rule=(
         f"neither a data set ({', '.join(REGISTRY)}) nor the path of a folder or an archive"),
         remedy=f"did you mean {close[0]}?" if close else "check the path")])
+
+
+def obtainable(data: Data) -> Source:
+    """The source that `data.source` names, if its images can be had. Raises `InvalidInput`."""
+    source = find(data)
+    if isinstance(source, Named) and source.parse is None:
+        raise InvalidInput([Problem("", "data.source", "is known for its costs alone, it has no download", (
+            "give the folder of its images: --data PATH --set data.resolution=224"), data.source)])
+    return source
 
 
 def located(data: Data) -> Data:

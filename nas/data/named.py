@@ -32,11 +32,11 @@ Files = Mapping[str, Path]
 
 @dataclass(frozen=True)
 class Named:
-    """A data set of the registry; a `Source`. `parse` turns its local files into arrays by part."""
+    """A data set of the registry; a `Source`. `parse` turns its local files into arrays by part; none: no download."""
 
     facts: Survey
     files: tuple[Remote, ...]
-    parse: Callable[[Files], Parts]
+    parse: Callable[[Files], Parts] | None
 
     @property
     def fingerprint(self) -> str:
@@ -50,6 +50,7 @@ class Named:
     def decode(self, resolution: int, channels: int, sink: Sink, progress: Progress) -> list[str]:
         """See `Source`. Raises `NasError` if the files cannot be had or are not what they should be."""
         name = self.facts.name
+        assert self.parse is not None, "dataset.obtainable refuses it"
         parts = self.parse({file.name: fetch(name, file, progress) for file in self.files})
         progress(f"decoding {name} to {channels}x{resolution}x{resolution} (once)")
         for part, (images, labels) in parts.items():
@@ -133,6 +134,7 @@ CIFAR100 = words("""
 """)
 FASHION = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+IMAGENET = tuple(map(str, range(1000)))
 
 TORONTO = ("https://www.cs.toronto.edu/~kriz/",)
 CIFAR10_FILE = Remote(
@@ -164,5 +166,6 @@ SOURCES = (  # name, classes, side in pixels, channels, flips, images to train a
     Named(Survey("cifar100", CIFAR100, 32, 3, True, 50_000, 10_000), (CIFAR100_FILE,), cifar100),
     Named(Survey("mnist", TEN, 28, 1, False, 60_000, 10_000), MNIST_FILES, mnist),
     Named(Survey("fashion_mnist", FASHION, 28, 1, True, 60_000, 10_000), FASHION_FILES, mnist),
+    Named(Survey("imagenet", IMAGENET, 224, 3, True, 1_281_167, 50_000), (), None),     # ILSVRC 2012, for its costs
 )
 REGISTRY: dict[str, Named] = {source.facts.name: source for source in SOURCES}

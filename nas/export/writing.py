@@ -19,9 +19,11 @@ from nas.export.choice import exportable
 from nas.export.example_text import EXAMPLE
 from nas.export.folder import whole, write
 from nas.export.manifest import ARCHITECTURE, CHECKS, CODE, FACTS, FILES, WEIGHTS, Manifest
-from nas.model import source
+from nas.model import modules, source
 from nas.network_yaml import network_section
+from nas.own_block import file_of
 from nas.plan import plan
+from nas.settings import Data
 from nas.store import TrialRecord
 from nas.studies import StoredStudy, yaml_text
 
@@ -37,22 +39,27 @@ def export(stored: StoredStudy, number: int, folder: Path | None = None) -> Path
     were, where a check fails, or where the folder holds anything else.
     """
     record = exportable(stored, number)
-    assert record.checkpoint is not None, "an exportable trial has weights"
-    copy = copy_of(record.checkpoint, stored.study.search.artifacts)
-    weights = read_checkpoint(stored.home / record.checkpoint, record.checkpoint_sha256, copy)
-    dataset = _data(stored, record)
+    weights, dataset = weights_of(stored, record), dataset_of(stored.study.data, record)
     target = folder if folder is not None else stored.folder / "export" / f"trial-{number}"
     _own(target, stored.name, number)
-    with whole(target, FILES) as draft:
+    with whole(target, [*FILES, *(file_of(module).name for module in _modules(record))]) as draft:
         _write_all(draft, stored, record, dataset, weights)
         write(draft / CHECKS, text(check(draft, record, dataset.validation)))
     return target
 
 
-def _data(stored: StoredStudy, record: TrialRecord) -> Dataset:
-    dataset = load_data(stored.study.data)
+def weights_of(stored: StoredStudy, record: TrialRecord) -> bytes:
+    """The weights of an `exportable` trial, safetensors bytes. Raises `NasError` where they are not what they were."""
+    assert record.checkpoint is not None, "an exportable trial has weights"
+    copy = copy_of(record.checkpoint, stored.study.search.artifacts)
+    return read_checkpoint(stored.home / record.checkpoint, record.checkpoint_sha256, copy)
+
+
+def dataset_of(data: Data, record: TrialRecord) -> Dataset:
+    """The data of a trial. Raises `NasError` where `data` are not the images that it was trained on."""
+    dataset = load_data(data)
     if dataset.checksum != record.evaluation_key.data_key:
-        raise NasError(f"the images of {stored.study.data.source} are not those that trial {record.number} was "
+        raise NasError(f"the images of {data.source} are not those that trial {record.number} was "
                        "trained on; put them back, or train it again with nas train")
     return dataset
 
@@ -76,6 +83,13 @@ def _write_all(draft: Path, stored: StoredStudy, record: TrialRecord, dataset: D
     write(draft / CODE, source(network, about))
     write(draft / FACTS, facts.text())
     write(draft / manifest.EXAMPLE, EXAMPLE)
+    for module in _modules(record):
+        write(draft / file_of(module).name, file_of(module).read_bytes())
+
+
+def _modules(record: TrialRecord) -> list[str]:
+    """Of users' blocks that are torch modules, which model.py imports. They do not depend on the images."""
+    return sorted(modules(plan(record.architecture, (3, 64, 64), 2)))
 
 
 def _architecture(stored: StoredStudy, record: TrialRecord) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from nas.architecture import Architecture
 from nas.diagram import svg
@@ -32,6 +31,7 @@ from nas.report.results import (
     front,
     knee_number,
 )
+from nas.report.style import as_data
 from nas.report.tables import missing
 from nas.units import human_seconds
 
@@ -104,8 +104,8 @@ def _figures(results: Results, table: pd.DataFrame, axes: list[str]) -> dict[str
         "hypervolume": hypervolume_figure(results),
         "importance": importance_figure(table),
     }
-    figures: dict[str, Any] = {name: _figure(made) for name, made in drawn.items()}
-    figures["effects"] = [{"axis": axis, **_figure(effects_figure(results, [axis]))} for axis in _ordered(axes, table)]
+    figures: dict[str, Any] = {name: as_data(made) for name, made in drawn.items()}
+    figures["effects"] = [{"axis": axis, **as_data(effects_figure(results, [axis]))} for axis in _ordered(axes, table)]
     return figures
 
 
@@ -113,12 +113,6 @@ def _ordered(axes: list[str], table: pd.DataFrame) -> list[str]:
     """The most important axes first."""
     ranks = {axis: i for i, axis in enumerate(table["axis"])}
     return sorted(axes, key=lambda axis: ranks.get(axis, len(ranks)))
-
-
-def _figure(made: go.Figure) -> dict[str, Any]:
-    plain = json.loads(made.to_json())
-    plain["layout"].pop("template", None)
-    return {"data": plain["data"], "layout": plain["layout"]}
 
 
 def _diagrams(results: Results) -> dict[str, Any]:

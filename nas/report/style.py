@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import Any
 
@@ -24,6 +25,13 @@ def figure(height: int = 420, **axes: dict[str, Any]) -> go.Figure:
         font={"family": "system-ui, sans-serif", "size": 12, "color": "#6b7280"}, hoverlabel={"align": "left"},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}, **layout)
     return made
+
+
+def as_data(made: go.Figure) -> dict[str, Any]:
+    """`made` as plain data for JSON: what the page's JavaScript draws."""
+    plain = json.loads(made.to_json())
+    plain["layout"].pop("template", None)
+    return {"data": plain["data"], "layout": plain["layout"]}
 
 
 def note(made: go.Figure, text: str) -> go.Figure:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from nas.data import Dataset, describe, load, located
+from nas.data import Dataset, describe, load, located, obtainable
 from nas.errors import NasError
 from nas.evaluation import Evaluator
 from nas.feasibility import check_limits, survey
@@ -98,6 +98,7 @@ def run(
     view = view or Silent()
     with study.blamed():        # all that can be refused before anything is made
         workers = workers_of(study.search, evaluate is None)
+        obtainable(study.data)
         info = describe(study.data, view.say)
         check_limits(study.space, (info.channels, info.resolution, info.resolution), info.n_classes)
     with Ledger.open(storage or default_storage(home)) as ledger:

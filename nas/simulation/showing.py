@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from nas.report.page import assembled, replace_file
-from nas.report.style import BLUE, GREEN, GREY, VERMILION, figure
+from nas.report.style import BLUE, GREEN, GREY, VERMILION, as_data, figure
 from nas.simulation.many import SHARES, Simulation, whole_front
 from nas.units import human_count, human_seconds
 
@@ -72,7 +72,7 @@ def write_simulation(simulation: Simulation, folder: Path) -> Path:
         "volume": (f"The share of the whole table's hypervolume, from accuracy {accuracy:.4g} and {human_count(cost)} "
                    f"{simulation.setup.cost}. Median of the searches; the band is the middle half."),
         "time": f"Simulated time, in {_unit(simulation)}, of {simulation.setup.workers} workers at once.",
-        "figures": {"trials": _plain(_trials_figure(simulation)), "time": _plain(_time_figure(simulation))},
+        "figures": {"trials": as_data(_trials_figure(simulation)), "time": as_data(_time_figure(simulation))},
         "table": {"head": head, "rows": rows},
     }
     page = folder / "simulation.html"
@@ -166,8 +166,3 @@ def _bands(made: go.Figure, simulation: Simulation, places: list[Any], at: Any) 
         made.add_scatter(x=places, y=middle.tolist(), mode="lines", name=name, legendgroup=name,
                          line={"color": colour, "width": 2, "dash": "solid" if index < len(_COLOURS) else "dot"},
                          hovertemplate=f"{name}: %{{y:.3f}} at %{{x:.4~g}}<extra></extra>")
-
-
-def _plain(made: go.Figure) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(made.to_json())
-    return found

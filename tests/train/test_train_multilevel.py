@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_training_macs_are_summed_over_epochs() -> None:
     assert training_macs(paper(8), recipe, SHAPE, 10) == 3 * coarse + 3 * middle + 5 * full
     assert training_macs(paper(8), Recipe(epochs=11), SHAPE, 10) == 11 * full
     assert [macs_until((1, 10, 100), 11, n) for n in (1, 3, 4, 6, 7, 11)] == [1, 3, 13, 33, 133, 533]
-    assert levels_line([paper(8)], Recipe(epochs=21, levels=2), (3, 32, 32), 10) == (
+    assert levels_line([paper(8)] * 2, Recipe(epochs=21, levels=2), (3, 32, 32), 10) == (
         "3 levels (2-2-2, 4-4-4, 8-8-8) of 7, 7 and 7 epochs; 42.4% of the MACs saved, 41.7% of the blocks")
 
 
@@ -173,6 +174,21 @@ def test_a_block_that_changes_the_shape_alone_is_followed_by_one_as_it_starts() 
     assert torch.equal(grown["stage2.block2.branch.conv1.weight"], start["stage2.block2.branch.conv1.weight"])
 
 
+def test_a_block_of_a_user_s_own_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "levels_own.py").write_text(
+        "from torch import nn\n\n\ndef block(shape, out, stride, values):\n"
+        "    return nn.Sequential(nn.Conv2d(shape[0], out[0], 3, stride, 1), nn.BatchNorm2d(out[0]))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    coarse, target = level_architectures(tiny(4, 4, block="levels_own:block"), 1)
+    before, start = built(coarse, 1).state_dict(), built(target, 2).state_dict()
+    grown = grow(before, start)
+    built(target).load_state_dict(grown)
+    names = [name for name, value in start.items() if name.startswith("stage2.") and value.ndim == 4]
+    assert len(names) >= 4
+    assert all(any(torch.equal(grown[name], other) for other in before.values() if other.shape == grown[name].shape)
+               for name in names)
+
+
 def test_without_copies_only_old_blocks_are_taken_over() -> None:
     before, start = state(tiny(2, 2), 1), state(tiny(4, 4), 2)
     grown = grow(before, start, copies=False)
@@ -218,8 +234,10 @@ RECIPE = Recipe(epochs=7, levels=2, batch_size=16, warmup_epochs=1)
 TARGET = tiny(4, 3)
 
 
-def trainer(recipe: Recipe = RECIPE, seed: int = 0, numerics=FAST) -> LevelTrainer:
-    networks = [partial(built, one, seed) for one in level_architectures(TARGET, recipe.levels)]
+def trainer(
+    recipe: Recipe = RECIPE, seed: int = 0, numerics=FAST, target: Architecture = TARGET
+) -> LevelTrainer:
+    networks = [partial(built, one, seed) for one in level_architectures(target, recipe.levels)]
     return LevelTrainer(networks, noise(), recipe, seed=seed, numerics=numerics)
 
 
@@ -248,6 +266,32 @@ def test_resumed_equals_uninterrupted_at_every_epoch(stop: int) -> None:
     assert results(resumed, 7 - stop) == found[stop:]
     assert equal(resumed.state(), whole.state())
     assert equal(resumed.weights(), whole.weights())
+
+
+@pytest.mark.parametrize("knobs", [
+    {"share": "stage"}, {"branches": 2, "gain": "layerscale", "gain_init": 0.1}, {"dropout": 0.2, "attention": "eca"},
+    {"block": "convnext", "kernel": 3}, {"gate": "highway", "gain": "skipinit"}], ids=str)
+@pytest.mark.parametrize("stop", [2, 3, 4])
+def test_every_kind_of_network_is_gone_on_with_across_a_boundary(knobs: dict[str, object], stop: int) -> None:
+    target = replace(tiny(4, 3, **knobs), memory=5, drop_path=0.2)
+    whole = trainer(target=target)
+    found = results(whole, 7)
+    begun, resumed = trainer(target=target), trainer(target=target)
+    results(begun, stop)
+    resumed.load_state(copy.deepcopy(begun.state()))
+    assert results(resumed, 7 - stop) == found[stop:]
+    assert equal(resumed.state(), whole.state())
+    built(target).load_state_dict(resumed.weights())
+
+
+def test_what_is_shared_stays_shared_as_it_grows() -> None:
+    """Convolutions of a stage are one set at every level; norms are added a step."""
+    one, counts = trainer(target=tiny(4, 4, share="stage")), []
+    for _ in range(7):
+        one.run_epoch()
+        names = [name for name in one.weights() if name.startswith("stage1.")]
+        counts.append((sum("conv1.weight" in name for name in names), sum("norm1.weight" in name for name in names)))
+    assert counts == [(1, 1)] * 2 + [(1, 2)] * 2 + [(1, 4)] * 3
 
 
 def test_levels_take_their_parts_and_end_with_the_network_itself() -> None:

@@ -29,8 +29,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
 
 
-def job(rungs: tuple[int, ...] = (1, 2)) -> Job:
-    study = study_from_text(TEXT)
+def job(rungs: tuple[int, ...] = (1, 2), text: str = TEXT) -> Job:
+    study = study_from_text(text)
     judged = study.space.judge({}, (1, 8, 8), 10)
     return Job("one", 0, judged.architecture, (1, 8, 8), 10, Data(train=100), study.recipe, 0, 4, threads=1,
                rungs=rungs)
@@ -62,6 +62,16 @@ def test_stopped_and_gone_on_with_is_never_stopped(monkeypatch: pytest.MonkeyPat
     assert train(job()) == whole, "weights and all"
     assert trained == [2, 3], "the first two epochs were not trained again"
     assert not kept(), "a training that has ended needs it no more"
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_network_that_grows_is_gone_on_with(stop: int) -> None:
+    """Before, at and after the epoch from which it grows."""
+    text = TEXT.replace("depth: 1", "depth: 2").replace("epochs: 4", "epochs: 4, levels: 1")
+    whole = train(job((), text))
+    assert train(job((1, 2, 3), text), epochs=stop) == whole[:stop]
+    assert len(kept()) == 1
+    assert train(job((1, 2, 3), text)) == whole
 
 
 def test_what_is_kept_is_there_until_the_result_is_taken() -> None:
