@@ -11,7 +11,7 @@
     fc                          head.linear
 
 Post-activation ResNet, ResNeXt, Wide ResNet and SE-ResNet are named so, those for CIFAR as well. timm rounds SE's
-hidden width up to a multiple of 8, so that its se_resnet18 and 34, of 64 channels, are other networks than Hu et al.'s.
+hidden width up to a multiple of 8: its seresnet18 and 34, which begin with 64 channels, are other networks than ours.
 Its `legacy_` networks are too: their max-pool has no padding.
 """
 
