@@ -66,12 +66,12 @@ def test_text_tells_plans_apart() -> None:
 def test_text_is_equal_for_two_spellings() -> None:
     other = staged(cardinality=8, gate_bias=5.0)
     assert text(plan(other, SHAPE, 10)) == text(plan(PLAIN, SHAPE, 10))
-    assert text(plan(PLAIN, SHAPE, 10)).splitlines()[0] == "network: 3×32×32 → 10×1×1"
+    assert text(plan(PLAIN, SHAPE, 10)).splitlines()[0] == "network: sequence 3×32×32 → 10×1×1"
 
 
 def test_equal_blocks_stand_once() -> None:
     lines = text(plan(replace(PLAIN, stages=(Stage(9, 16),)), SHAPE, 10)).splitlines()
-    assert any(line.strip().startswith("block1..block9: residual") for line in lines)
+    assert any(line.strip().startswith("block1..block9: Residual") for line in lines)
     assert len(lines) < 25
 
 
@@ -82,7 +82,7 @@ def test_blocks_of_one_kind_share_an_inset() -> None:
 
 
 def test_hostile_words_stay_text() -> None:
-    hostile = replace(PLAIN, activation="<script>alert(1)</script>", order='"><img src=x onerror=alert(1)>')
+    hostile = replace(PLAIN, stride_in="<script>alert(1)</script>", order='"><img src=x onerror=alert(1)>')
     drawn = svg(hostile, SHAPE, 10)
     assert "<script" not in drawn
     assert "<img" not in drawn
