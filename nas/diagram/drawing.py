@@ -50,7 +50,8 @@ def _stages(layers: Sequence[tuple[str, n.Node]]) -> list[n.Sequence]:
 def _frame(bottom: float, head: str, body: str, alone: bool) -> str:
     edge = MARGIN if alone else 1
     box = f"{-edge} {-edge} {WIDTH + 2 * edge} {bottom + 2 * edge:.1f}"
-    size = f' width="{1.5 * (WIDTH + 2 * edge):g}" height="{1.5 * (bottom + 2 * edge):.0f}" color="#1b2230"' if alone else ""
+    wide, high = 1.5 * (WIDTH + 2 * edge), 1.5 * (bottom + 2 * edge)
+    size = f' width="{wide:g}" height="{high:.0f}" color="#1b2230"' if alone else ""
     family = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" if alone else "inherit"
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}"{size} class="nas-diagram" role="img" '
             f'font-family="{family}" font-size="{USUAL}" fill="currentColor">{head}{body}</svg>')
@@ -59,12 +60,12 @@ def _frame(bottom: float, head: str, body: str, alone: bool) -> str:
 def _alone(bottom: float) -> str:
     """Colours, and paper below all of it."""
     accents = "".join(f"--nas-{place}:{colour};" for place, colour in enumerate(ACCENTS, 1))
+    size = f'width="{WIDTH + 2 * MARGIN}" height="{bottom + 2 * MARGIN:.1f}"'
     return (
         f"<style>.nas-diagram{{{accents}--nas-paper:#ffffff;max-width:100%;height:auto}}"
         "@media screen and (prefers-color-scheme:dark){.nas-diagram{--nas-paper:#181c23;color:#e6e9ef;"
         "background:#181c23}}</style>"
-        f'<rect x="{-MARGIN}" y="{-MARGIN}" width="{WIDTH + 2 * MARGIN}" height="{bottom + 2 * MARGIN:.1f}" fill="#ffffff" '
-        'style="fill:var(--nas-paper, #ffffff)"/>')
+        f'<rect x="{-MARGIN}" y="{-MARGIN}" {size} fill="#ffffff" style="fill:var(--nas-paper, #ffffff)"/>')
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def draw(canvas: Canvas, part: Part, x: float, width: float, top: float) -> floa
         case "stack":
             for index, inner in enumerate(part.parts):
                 top = canvas.wire(x + width / 2, top, top + STEP) if index else top
-                side = 0 if inner.form != "box" else max(0, (width - COLUMN) / 2)      # boxes stay boxes in a wide column
+                side = max(0, (width - COLUMN) / 2) if inner.form == "box" else 0
                 top = draw(canvas, inner, x + side, width - 2 * side, top)
             return top
         case "sum":
@@ -179,7 +179,8 @@ def _shortcut(canvas: Canvas, group: Group, middle: float, lane: float, ends: tu
         low = _gates(canvas, group, middle, lane, lowest)
     gates, canvas.marks = canvas.marks, marks
     join = low + 8 + SIGN
-    canvas.line(f"M{middle:.1f} {fork:.1f}H{lane - 8:.1f}q8 0 8 8V{join - 8:.1f}q0 8 -8 8H{middle + SIGN:.1f}", accent=True)
+    canvas.line(
+        f"M{middle:.1f} {fork:.1f}H{lane - 8:.1f}q8 0 8 8V{join - 8:.1f}q0 8 -8 8H{middle + SIGN:.1f}", accent=True)
     canvas.dot(middle, fork)
     canvas.wire(middle, bottom, join)
     canvas.marks += gates               # above the wires that they stand on

@@ -48,12 +48,12 @@ def _rows(architecture: Architecture, layers: Sequence[tuple[str, n.Node]]) -> I
             yield Row(name, words_of(layer), layer.shape, layer.out, cost(layer))
         elif layer.own != FREE:       # it goes along with what it holds
             yield from _rows(architecture, layer.layers)
-            look, text, numbers = layer.words
+            _, text, numbers = layer.words
             yield Row(name, text.format(*numbers), layer.shape, layer.out, layer.own, aside=True)
         elif isinstance(layer.layers[0][1], n.Residual):
             number = int(name.removeprefix("stage"))
-            yield Row(f"stage {number}", block_name(architecture.stages[number - 1]), layer.shape, layer.out, cost(layer),
-                      len(layer.layers), number)
+            kind = block_name(architecture.stages[number - 1])
+            yield Row(f"stage {number}", kind, layer.shape, layer.out, cost(layer), len(layer.layers), number)
         else:
             yield Row(name, words_of(layer), layer.shape, layer.out, cost(layer))
 

@@ -135,9 +135,9 @@ def _group(architecture: Architecture, members: Sequence[tuple[int, n.Sequence]]
         _joined(same) for same in zip(*(_insides(block) for block in usual), strict=True))
     branch = Part("stack", parts=_merged([_strided(branch, members), _dropped(members)]))
     coupled = usual[0].gate is not None and usual[0].gate.kind == "highway"
-    about = (_formula(usual[0], coupled), _spoken(knobs, architecture.shortcut), _each(usual), *_loans(branch, knobs))
-    return Group(numbers, f"{block_name(knobs[0])} block of {stage_names(numbers)}", about, pre, branch, post, _ways(members),
-                 transform, carry, coupled)
+    about = (_formula(usual[0], coupled), _spoken(knobs, architecture.shortcut), _each(usual), *_loans(branch))
+    title = f"{block_name(knobs[0])} block of {stage_names(numbers)}"
+    return Group(numbers, title, about, pre, branch, post, _ways(members), transform, carry, coupled)
 
 
 def _block(stage: n.Sequence, index: int) -> n.Residual:
@@ -151,8 +151,8 @@ def _insides(block: n.Residual) -> tuple[Part, Part, Part, Part, Part]:
     alpha = Part("box", "knob", "× α = {}", (f"{block.scale:.3g}",)) if block.scale != 1 else EMPTY
     gate = dict(block.gate.parts) if block.gate is not None else {}
     branch = Part("stack", parts=_merged([part_of(block.branch), alpha]))
-    return (part_of(block.pre), branch, part_of(block.post), *(
-        _gate(letter, gate.get(name)) for letter, name in (("T", "transform"), ("C", "carry"))))
+    return (part_of(block.pre), branch, part_of(block.post),
+            _gate("T", gate.get("transform")), _gate("C", gate.get("carry")))
 
 
 def _gate(letter: str, conv: n.Node | None) -> Part:
@@ -263,8 +263,8 @@ def _spoken(stages: Sequence[Stage], shortcut: str) -> str:
         values = [getattr(stage, name) for stage in stages]
         if name not in ("depth", "width", "block") and any(_unusual(knob, stage) for stage in stages):
             words.append(f"{name.replace('_', ' ')} {'/'.join(dict.fromkeys(_short(value) for value in values))}")
-    options = dict.fromkeys(f"{name} {_short(value)}" for stage in stages for name, value in stage.options if name != CODE)
-    return ", ".join([*words, *options])
+    options = [f"{name} {_short(value)}" for stage in stages for name, value in stage.options if name != CODE]
+    return ", ".join([*words, *dict.fromkeys(options)])
 
 
 def _unusual(knob: Knob, stage: Stage) -> bool:
@@ -285,7 +285,7 @@ def _each(blocks: Sequence[n.Residual]) -> str:
     return f"a block: {params} params, {macs} MACs"
 
 
-def _loans(branch: Part, stages: Sequence[Stage]) -> tuple[str, ...]:
+def _loans(branch: Part) -> tuple[str, ...]:
     lent = any(box.look == "lent" for box in boxes(branch))
     return ("dashed: one set of weights for all blocks of one shape",) if lent else ()
 

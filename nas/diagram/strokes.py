@@ -90,7 +90,8 @@ class Canvas:
 
     def line(self, path: str, *, accent: bool = False, dashed: bool = False) -> None:
         """A stroke along an SVG path."""
-        colour = f'{self._colour("stroke")} stroke-width="1.4"' if accent else 'stroke="currentColor" stroke-opacity=".6"'
+        ink = 'stroke="currentColor" stroke-opacity=".6"'
+        colour = f'{self._colour("stroke")} stroke-width="1.4"' if accent else ink
         dashes = ' stroke-dasharray="3 2.5"' if dashed else ""
         self.marks.append(f'<path d="{path}" fill="none" {colour}{dashes}/>')
 

@@ -34,6 +34,7 @@ SURFACE = {
     "report": "name --json --output --storage",
     "export": "name --best --front --json --knee --storage --trial",
     "diagnose": "network --data --images --json --only --output --seed --storage --trial",
+    "draw": "network --channels --classes --data --json --output --resolution --set --storage --text --trial -o",
     "dashboard": "--port --storage",
     "simulate": "table --axes --early-stopping --epochs --json --output --reference --samplers --seeds --set --storage "
                 "--trials --workers",
