@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from nas.architecture import KNOBS
 from nas.cli import command
-from nas.knobs import KNOBS
 from nas.schema import study_schema
 from nas.settings import Budget, Data, EarlyStopping, Recipe, Search
 from nas.study import load_study
