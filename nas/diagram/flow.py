@@ -78,7 +78,7 @@ def _sum(canvas: Canvas, part: Part, x: float, width: float, top: float) -> floa
     bottom = _side_by_side(canvas, shown, lefts, wide, middle, top)
     if 1 < len(shown) < count:
         canvas.text((lefts[-2] + wide + lefts[-1]) / 2, (top + bottom) / 2 + 4, "⋯", 14, anchor="middle")
-    said = f"sum of {count} such" if count > len(shown) == 1 else f"sum of {count}"
+    said = f"sum of {count} such functions" if count > len(shown) == 1 else f"sum of {count}"
     return _joined(canvas, [left + wide / 2 for left in lefts], middle, bottom, said)
 
 
