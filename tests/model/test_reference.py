@@ -204,8 +204,11 @@ def test_inspect_by_name_is_quick_and_offline(name: str, tmp_path: Path) -> None
 def test_inspect_by_name_for_people(tmp_path: Path) -> None:
     done = nas(tmp_path, "inspect", "resnet20")
     assert done.returncode == 0, done.stderr
-    assert "conv3x3-16 basic 3×16 3×32 3×64" in done.stdout
-    assert "cifar10" in done.stdout
+    title, data, _, line, *_ = done.stdout.splitlines()
+    assert title.startswith("resnet20: 272,474 params, 40,813,184 macs, ")
+    assert data.startswith("data: cifar10, 3x32x32, 10 classes")
+    assert line == "conv3x3-16 basic 3×16 3×32 3×64"
+    assert "trials take" not in done.stdout
 
 
 def test_run_by_name_is_refused(tmp_path: Path) -> None:
