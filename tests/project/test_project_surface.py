@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from nas.architecture import KNOBS
 from nas.cli import command
-from nas.knobs import KNOBS
 from nas.schema import study_schema
 from nas.settings import Budget, Data, EarlyStopping, Recipe, Search
 from nas.study import load_study
@@ -141,7 +141,8 @@ def test_what_the_language_allows_fits_the_schema(text: str) -> None:
 def test_schema_knows_every_knob_and_setting() -> None:
     schema = study_schema()
     network = schema["properties"]["network"]["properties"]
-    assert {*network, *(f"stem.{name}" for name in network["stem"]["properties"])} == {*KNOBS, "stem"}
+    dotted = {f"stem.{name}" for name in network["stem"]["properties"]}
+    assert {*network, *dotted} == {*KNOBS, "stem", "regnet", "options"}
     for name, model in (("data", Data), ("recipe", Recipe), ("search", Search), ("budget", Budget)):
         assert set(schema["properties"][name]["properties"]) == set(model.model_fields)
 
