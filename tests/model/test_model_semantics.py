@@ -9,12 +9,12 @@ import random
 import pytest
 import torch
 from model_cases import drawn, unsettled
-from reference_network import Reference
 from torch import Tensor, nn
 
 from nas.architecture import ORDERS, SHORTCUTS, Architecture, Stage
 from nas.model import build, layers
 from nas.plan import plan
+from nas.verify.papers import Reference
 
 
 @pytest.mark.parametrize("seed", [*range(40), *(pytest.param(n, marks=pytest.mark.slow) for n in range(40, 240))])

@@ -36,6 +36,7 @@ SURFACE = {
     "dashboard": "--port --storage",
     "simulate": "table --axes --early-stopping --epochs --json --output --reference --samplers --seeds --set --storage "
                 "--trials --workers",
+    "verify": "systems --data --json --output --tier",
     "bench": "what --json --trials",
     "schema": "--json",
 }

@@ -61,7 +61,7 @@ class Reference:
         for mean in means:
             x = torch.cat([mean, mean.new_zeros(len(mean), width - mean.shape[1])], 1)
             both = x @ weights["weight_ih"].T + weights["bias_ih"] + h @ weights["weight_hh"].T + weights["bias_hh"]
-            i, f, g, o = both.split(self.a.memory, 1)
+            i, f, g, o = torch.split(both, self.a.memory, 1)
             c = _sigmoid(f) * c + _sigmoid(i) * torch.tanh(g)
             h = _sigmoid(o) * torch.tanh(c)
         return h
@@ -100,9 +100,8 @@ class Reference:
         if stage.gate == "highway":
             t = gate("transform")
             return s * (1 - t) + y * t
-        t = gate("transform") if stage.gate in {"transform", "full"} else 1
-        c = gate("carry") if stage.gate in {"carry", "full"} else 1
-        return s * c + y * t
+        y = y * gate("transform") if stage.gate in {"transform", "full"} else y
+        return s * gate("carry") + y if stage.gate in {"carry", "full"} else s + y
 
     def _branch(self, x: Tensor, stage: Stage, stride: int, name: str, shared: bool) -> Tensor:
         if stage.branches > 1:
@@ -193,7 +192,7 @@ class Reference:
             mean, var = x.mean(1, keepdim=True), x.var(1, keepdim=True, unbiased=False)
             return (x - mean) / (var + 1e-6) ** 0.5 * weight + bias
         size = 16 if x.shape[1] % 16 == 0 else x.shape[1]
-        parts = [part - part.mean((1, 2, 3), keepdim=True) for part in x.split(size, 1)]
+        parts = [part - part.mean((1, 2, 3), keepdim=True) for part in torch.split(x, size, 1)]
         parts = [part / (part.square().mean((1, 2, 3), keepdim=True) + 1e-5) ** 0.5 for part in parts]
         return torch.cat(parts, 1) * weight + bias
 
@@ -206,7 +205,7 @@ class Reference:
             case "gelu":
                 return x * (1 + torch.erf(x / math.sqrt(2))) / 2
             case "crelu":
-                pairs = [y.clamp(min=0) for channel in x.split(1, 1) for y in (channel, -channel)]
+                pairs = [y.clamp(min=0) for channel in torch.split(x, 1, 1) for y in (channel, -channel)]
                 return torch.cat(pairs, 1)
             case _:
                 return x

@@ -1,0 +1,51 @@
+"""`nas verify`: whether each system of the residual family is what its paper says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.cli.options import Json, console, print_json
+from nas.verify.claims import Tier
+
+if TYPE_CHECKING:
+    from nas.verify.running import Result
+
+
+def verify(
+    systems: Annotated[list[str] | None, typer.Argument(
+        metavar="[SYSTEM]...", help="Such as resnet, highway, lesion; default: all.")] = None,
+    tier: Annotated[Tier, typer.Option(help=(
+        "exact: closed forms and counts, seconds; init: networks as they start; trained: 40 minutes."))] = Tier.exact,
+    data: Annotated[str, typer.Option("--data", metavar="NAME|PATH", help="For the tier trained.")] = "cifar10",
+    output: Annotated[Path, typer.Option(help="Folder of the page, verify-TIER.html.")] = Path("studies/verify"),
+    json: Json = False,
+) -> None:
+    """Show that each system of the residual family works: claim, prediction, measurement, verdict; and a page.
+
+    Exit code 1 where a verdict fails. Statistical claims have none. Example: nas verify highway resnext --tier init
+    """
+    from nas.search.workers import usable_cores
+    from nas.verify.running import chosen_systems, verify
+    from nas.verify.showing import print_result, summary, write_page
+    from nas.verify.trained import Lab
+
+    out, chosen = console(json), chosen_systems(systems or ())
+    seen: list[Result] = []
+
+    def show(result: Result) -> None:
+        print_result(result, out, not seen or seen[-1].system != result.system)
+        seen.append(result)
+
+    with out.status("") as live:
+        results = verify(chosen, tier, Lab(data, min(2, usable_cores()), live.update), show)
+    page = write_page(results, tier, [f"data {data}"] if tier == Tier.trained else [], output)
+    if json:
+        print_json({"tier": str(tier), "checks": [result.to_dict() for result in results], "summary": summary(results),
+                    "page": str(page)})
+    else:
+        out.print(f"\n{summary(results)}\npage      {page}", markup=False)
+    if any(result.verdict == "FAIL" for result in results):
+        raise typer.Exit(1)
