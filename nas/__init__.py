@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas.errors import InvalidInput, NasError
     from nas.export import load
+    from nas.model.foreign import load_weights
     from nas.search.run import run
     from nas.studies import StoredStudy, open_study
     from nas.study import Study
     from nas.study import load_study as load_space
 
 __version__ = "0.1.0"
-__all__ = ["InvalidInput", "NasError", "StoredStudy", "Study", "load", "load_space", "open_study", "run"]
+__all__ = [
+    "InvalidInput", "NasError", "StoredStudy", "Study", "load", "load_space", "load_weights", "open_study", "run"]
 
 _HOMES = {
     "InvalidInput": ("nas.errors", "InvalidInput"),
@@ -29,6 +31,7 @@ _HOMES = {
     "Study": ("nas.study", "Study"),
     "load": ("nas.export", "load"),
     "load_space": ("nas.study", "load_study"),
+    "load_weights": ("nas.model.foreign", "load_weights"),
     "open_study": ("nas.studies", "open_study"),
     "run": ("nas.search.run", "run"),
 }

@@ -77,6 +77,8 @@ _activation = lru_cache(maxsize=65_536)(Activation)
 @lru_cache(maxsize=65_536)
 def _conv(style: Style, split: bool, shape: Shape, width: int, kernel: int, stride: int, groups: int, dilation: int,
           bias: bool) -> Conv:
+    """A single place has no stride either: one of 2 there is the same function, and oneDNN computes it wrong."""
+    stride = stride if shape[1:] != (1, 1) else 1
     return Conv(shape, strided(shape, stride, width), kernel, stride, groups, bias or style.norm == "none",
                 dilation=dilation, init=style.starts(split), rectified=style.rectified)
 

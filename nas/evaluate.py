@@ -22,6 +22,7 @@ from nas.evaluation import Job, Progress
 from nas.latency import latency_ms
 from nas.levels import level_architectures
 from nas.model import build
+from nas.own_block import folders, look_in
 from nas.plan import plan
 from nas.settings import Data
 from nas.train import Diverged, LevelTrainer, Numerics, Trainer, choose, keep_memory, set_threads
@@ -43,9 +44,11 @@ class TrainingEvaluator:
 
     def __init__(self, device: Device = "auto"):
         self.device = device
+        self.blocks = folders()     # of users' blocks, where a worker looks for them, too
 
     def __call__(self, job: Job) -> Iterator[Progress]:
         """One `Progress` an epoch; the last is `done`, or holds a `failure`."""
+        look_in(*self.blocks)
         keep_memory()
         threads = set_threads(job.threads) if job.threads is not None else torch.get_num_threads()
         numerics = choose(job.recipe.precision, self.device, threads)

@@ -56,12 +56,24 @@ class Inspection:
     def lines(self) -> list[str]:
         """For people."""
         study, info = self.study, self.info
+        data = (f"data: {info.name}, {info.channels}x{info.resolution}x{info.resolution}, {info.n_classes} classes, "
+                f"{info.n_train:,} training images")
+        lines = self._of_many(data) if study.space.axes else self._of_one(data)
+        if study.recipe.levels:
+            lines += ["", f"multi-level: {self._levels(levels_line)}"]
+        return [*lines, "", self._time_line()]
+
+    def _of_one(self, data: str) -> list[str]:
+        costs = ", ".join(f"{self._cost(name):,} {name}" for name in COSTS)
+        line = self.study.space.decode({}).line()
+        return [f"{self.study.name}: {costs}", data, "", line, *(f"caution: {one}" for one in self.survey.cautions())]
+
+    def _of_many(self, data: str) -> list[str]:
+        study = self.study
         count = "continuous" if self.points is None else f"{'' if self.exact else 'about '}{self.points:,}"
         lines = [
             f"{study.name}: {len(study.space.axes)} axes, {count} points, {self.survey.share:.1%} feasible "
-            f"(of {self.survey.drawn:,} drawn)",
-            f"data: {info.name}, {info.channels}x{info.resolution}x{info.resolution}, {info.n_classes} classes, "
-            f"{info.n_train:,} training images", "",
+            f"(of {self.survey.drawn:,} drawn)", data, "",
         ]
         for name, axis in self._axes().items():
             lines.append(f"  {name:<20} {axis}")
@@ -79,9 +91,7 @@ class Inspection:
             for word, (point, cost) in zip(("smallest", "largest"), self.extremes, strict=True):
                 line = study.space.decode(point).line()
                 lines.append(f"{word}: {human_count(cost.macs)} MACs, {human_count(cost.params)} params  {line}")
-        if study.recipe.levels:
-            lines += ["", f"multi-level: {self._levels(levels_line)}"]
-        return [*lines, "", self._time_line()]
+        return lines
 
     def _axes(self) -> dict[str, str]:
         found = {}
@@ -119,6 +129,8 @@ class Inspection:
         about = f"time: about {human_seconds(self.trial_seconds)} a trial on one {self.speed.device} worker"
         if budget.time:
             return f"{about}; about {self._trials_in_budget()} trials in {human_seconds(budget.time)} for each worker"
+        if not self.study.space.axes:
+            return about
         return f"{about}; {budget.trials} trials take about {human_seconds((budget.trials or 0) * self.trial_seconds)}"
 
 

@@ -101,7 +101,7 @@ def levels_line(architectures: Sequence[Architecture], recipe: Recipe, shape: Sh
     parts = level_epochs(recipe.epochs, recipe.levels)
     epochs = f"{', '.join(map(str, parts[:-1]))} and {parts[-1]} epochs"
     depths = ""
-    if len(architectures) == 1:
+    if len(set(architectures)) == 1:
         networks = level_architectures(architectures[0], recipe.levels)
         depths = f" ({', '.join('-'.join(str(s.depth) for s in one.stages) for one in networks)})"
     macs, blocks = mean_savings(architectures, recipe, shape, classes)

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
@@ -19,25 +20,55 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from nas.errors import NasError
+from nas.errors import NasError, one_line
 from nas.nodes import Opaque, Sequence, Shape, chain
 
 CODE = "code"       # the option that keeps the fingerprint of the file a network was made with
 
 
+FOLDERS = "NAS_BLOCKS"      # the environment variable that lists where blocks are looked for
+
+
+def folders() -> tuple[str, ...]:
+    """Where the files of blocks are looked for, besides Python's own path."""
+    listed = [folder for folder in os.environ.get(FOLDERS, "").split(os.pathsep) if folder]
+    return tuple(dict.fromkeys([*listed, str(Path.cwd())]))
+
+
+def look_in(*places: str) -> None:
+    """Have blocks looked for in these folders as well, in this process and in those that it starts."""
+    listed = [folder for folder in os.environ.get(FOLDERS, "").split(os.pathsep) if folder]
+    os.environ[FOLDERS] = os.pathsep.join(dict.fromkeys([*listed, *places]))
+
+
 def found(name: str) -> Callable[..., Any]:
     """The function `module:function`; the working folder and `NAS_BLOCKS` are looked in, too. Raises `NasError`."""
     module, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    if module not in sys.modules:
+        sys.path += [folder for folder in folders() if folder not in sys.path]
+        importlib.invalidate_caches()
     try:
         function: Any = getattr(importlib.import_module(module), attribute, None)
     except Exception as error:
-        raise NasError(f"block {name}: cannot import {module}: {type(error).__name__}: {error}") from error
+        remedy = f"; put it beside the YAML file, or name its folder in {FOLDERS}" \
+            if isinstance(error, ModuleNotFoundError) else ""
+        raise NasError(f"block {name}: cannot import {module}: {_said(error)}{remedy}") from error
     if not callable(function):
         raise NasError(f"block {name}: {module} has no function {attribute}")
     return cast(Callable[..., Any], function)
+
+
+def file_of(name: str) -> Path:
+    """The file of the module `name`. Raises `NasError` where it is none of its own: part of a package."""
+    path = getattr(sys.modules.get(name) or importlib.import_module(name), "__file__", None)
+    if path is None or "." in name:
+        raise NasError(f"block of {name}: is not a single file, which could be copied beside the network; "
+                       "move the function to one")
+    return Path(path)
+
+
+def _said(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 @lru_cache(maxsize=256)
@@ -61,7 +92,7 @@ def branch_of(name: str, shape: Shape, out: Shape, stride: int, values: dict[str
         with torch.device("meta") if torch else contextlib.nullcontext():
             made = function(*arguments)
     except Exception as error:
-        raise NasError(f"block {name}: {type(error).__name__}: {error}") from error
+        raise NasError(f"block {name}: {_said(error)}") from error
     if torch and isinstance(made, torch.nn.Module):
         counted = importlib.import_module("nas.model.opaque").counted(name, made, shape, out)
         made = Opaque(shape, out, counted, name, arguments)

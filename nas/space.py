@@ -188,13 +188,15 @@ class SearchSpace:
     def decode(self, point: Mapping[str, Value]) -> Architecture:
         """The architecture of `point`; knobs of inactive axes are at their defaults, rules applied."""
         known = _Known(self, point)
-        network = {name: known.values(name)[0] for name in _NETWORK}
         stages = [self._values(index, point) for index in range(known.count)]
+        network = {name: self.sources[name][0](point) for name in _NETWORK}
         for knob in self._rules:
-            if knob not in network:
-                place = self._names.index(knob)
-                for values, value in zip(stages, known.values(knob), strict=True):
-                    values[place] = value
+            if knob in network:
+                network[knob] = known.values(knob)[0]
+                continue
+            place = self._names.index(knob)
+            for values, value in zip(stages, known.values(knob), strict=True):
+                values[place] = value
         built = [self._stage(values) for values in stages]
         return Architecture(tuple(built), *(network[name] for name in _NETWORK))    # type: ignore[arg-type]
 

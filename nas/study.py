@@ -25,6 +25,7 @@ from nas.feasibility import never_legal, unserved
 from nas.front import Objective
 from nas.language import closest, read_space
 from nas.network_yaml import network_section
+from nas.own_block import look_in
 from nas.reference import is_reference, reference
 from nas.settings import Budget, Data, Recipe, Search
 from nas.space import SearchSpace
@@ -99,6 +100,9 @@ def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
         document = _with_space(document, Path(path).parent / values["space"])
     for assignment in overrides:
         document.set(assignment)
+    folder = Path(path).resolve().parent
+    if not (folder / "export.json").exists():       # nothing of an exported folder is executed
+        look_in(str(folder))
     return study_of(document, Path(path).stem)
 
 

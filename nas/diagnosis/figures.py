@@ -87,7 +87,7 @@ def path_figures(found: PathGradients, order: Sequence[str]) -> list[go.Figure]:
     one.add_scatter(x=lengths, y=[_digits(norm) if norm > 0 else None for norm in found.norm], mode="lines+markers",
                     line={"color": BLUE, "width": 2}, marker={"size": 6}, showlegend=False,
                     hovertemplate="length %{x}: %{y:.3~g}<extra></extra>")
-    one.update_yaxes(type="log", dtick="D2")
+    one.update_yaxes(type="log", dtick="D2", tickformat="~g")
     return [both, one]
 
 

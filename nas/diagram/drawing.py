@@ -1,190 +1,140 @@
-"""The SVG drawing: a chain of cards (stem, stages, head), below it an inset for each distinct block.
+"""The SVG drawing: the network as a table from input to classes, below it an inset for each distinct block.
 
-Colours come from the page: `currentColor`, and `--nas-1` to `--nas-4` for the insets, so that light and dark both work.
-Every text is escaped; nothing refers to anything outside the drawing.
+Within a page the colours are the page's; a drawing that stands alone brings its own, for light, dark and paper.
+Nothing refers to anything outside the drawing, and nothing in it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from itertools import pairwise
 
-from nas import nodes as p
-from nas.architecture import Architecture
-from nas.diagram.blocks import Group, Row, groups, stage_names
+from nas import nodes as n
+from nas.architecture import NETWORK_KNOBS, Architecture
+from nas.cost import cost
+from nas.diagram.flow import block, wide
+from nas.diagram.overview import Row, overview, rows
+from nas.diagram.parts import Group, groups
+from nas.diagram.strokes import ACCENTS, LARGE, SMALL, USUAL, Canvas, broken
 from nas.plan import plan as plan_of
 
-WIDTH, GAP = 460, 14                                    # units of the drawing; between cards
-CARD_HEIGHT, CARDS_A_ROW = 76, 6
-BOX = {"conv": 24, "slim": 15, "se": 20, "knob": 18}   # heights by kind of row
-EM = 0.54                                               # mean width of a character at font size 1
+WIDTH, MARGIN, BETWEEN = 460, 18, 16        # units; around a drawing that stands alone; between two insets
 
 
-def svg(architecture: Architecture, shape: p.Shape, classes: int) -> str:
-    """The network as one SVG element, about 460 units wide, for images of `shape` (C, H, W)."""
+def svg(architecture: Architecture, shape: n.Shape, classes: int, title: str = "") -> str:
+    """The network as one SVG element, 460 units wide, for images of `shape` (C, H, W).
+
+    With a `title` it can stand alone, as a file: it has the title above it, a margin, and colours of its own.
+    """
     plan = plan_of(architecture, shape, classes)
-    inner = [part for _, layer in plan.layers if isinstance(layer, p.Memory) for part in layer.parts]
-    named = (*plan.layers, *inner)
-    stages = [layer for name, layer in named if name.startswith("stage") and isinstance(layer, p.Sequence)]
-    kinds = groups(architecture, stages)
-    top, cards = _cards(plan, architecture, stages, kinds)
-    bottom, insets = _insets(kinds, top + 14)
+    kinds = groups(architecture, _stages(plan.layers))
+    parts = rows(architecture, plan)
+    canvas = Canvas()
+    top = _caption(canvas, architecture, plan, title)
+    top = overview(canvas, plan, parts, kinds, top + 10)
+    bottom = _insets(canvas, kinds, top + 20)
+    named = f"{title}: {architecture.line()}" if title else architecture.line()
+    about = f"<title>{escape(named)}</title><desc>{escape(_described(parts, kinds))}</desc>"
+    return _frame(bottom, about + (_alone(bottom) if title else ""), "".join(canvas.marks), bool(title))
+
+
+def _stages(layers: Sequence[tuple[str, n.Node]]) -> list[n.Sequence]:
+    """The sequences of residual blocks, in order."""
+    found: list[n.Sequence] = []
+    for _, layer in layers:
+        if isinstance(layer, n.Sequence):
+            found += [layer] if isinstance(layer.layers[0][1], n.Residual) else _stages(layer.layers)
+    return found
+
+
+def _frame(bottom: float, head: str, body: str, alone: bool) -> str:
+    edge = MARGIN if alone else 1
+    box = f"{-edge} {-edge} {WIDTH + 2 * edge} {bottom + 2 * edge:.1f}"
+    wide, high = 1.5 * (WIDTH + 2 * edge), 1.5 * (bottom + 2 * edge)
+    size = f' width="{wide:g}" height="{high:.0f}" color="#1b2230"' if alone else ""
+    family = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" if alone else "inherit"
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}"{size} class="nas-diagram" role="img" '
+            f'font-family="{family}" font-size="{USUAL}" fill="currentColor">{head}{body}</svg>')
+
+
+def _alone(bottom: float) -> str:
+    """Colours, and paper below all of it."""
+    accents = "".join(f"--nas-{place}:{colour};" for place, colour in enumerate(ACCENTS, 1))
+    size = f'width="{WIDTH + 2 * MARGIN}" height="{bottom + 2 * MARGIN:.1f}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom:g}" class="nas-diagram" role="img" '
-        f'font-family="inherit" font-size="11" fill="currentColor"><title>{escape(architecture.line())}</title>'
-        f"{cards}{insets}</svg>")
+        f"<style>.nas-diagram{{{accents}--nas-paper:#ffffff;max-width:100%;height:auto}}"
+        "@media screen and (prefers-color-scheme:dark){.nas-diagram{--nas-paper:#181c23;color:#e6e9ef;"
+        "background:#181c23}}</style>"
+        f'<rect x="{-MARGIN}" y="{-MARGIN}" {size} fill="#ffffff" style="fill:var(--nas-paper, #ffffff)"/>')
 
 
-# --- the chain of cards -------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------------------------
 
-def _cards(
-    plan: p.Sequence, architecture: Architecture, stages: Sequence[p.Sequence], kinds: Sequence[Group],
-) -> tuple[float, str]:
-    accents = {number: group.accent for group in kinds for number in group.numbers}
-    stem = plan.layers[0][1]
-    stem_words = "7×7 conv, pool" if architecture.stem == "conv7x7_pool" else "3×3 conv"
-    cards = [("stem", stem_words, *_size(stem.out), "", 1)]
-    for number, stage in enumerate(stages, 1):
-        depth = len(stage.layers)
-        cards.append((f"stage {number}", f"×{depth}", *_size(stage.out), accents[number], depth))
-    cards.append(("head", "mean, linear", f"{plan.out[0]} classes", "", "", 1))
-    entry = f"input {'×'.join(map(str, plan.shape))}, {_order(architecture)}"
-    parts, top = [_text(0, 10, entry, size=10, dim=True)], 22.0
-    side_by_side = min(len(cards), CARDS_A_ROW)
-    width = (WIDTH - 6 - GAP * (side_by_side - 1)) / side_by_side
-    for row in (cards[i : i + CARDS_A_ROW] for i in range(0, len(cards), CARDS_A_ROW)):
-        lefts = [index * (width + GAP) for index in range(len(row))]
-        parts += [_card(left, top, width, *card) for left, card in zip(lefts, row, strict=True)]
-        parts += [_arrow(left + width + 1, right - 2, top + CARD_HEIGHT / 2) for left, right in pairwise(lefts)]
-        top += CARD_HEIGHT + 12
-    return top, "".join(parts)
+def _caption(canvas: Canvas, architecture: Architecture, plan: n.Sequence, title: str) -> float:
+    params, macs, activations = cost(plan)
+    top = canvas.lines(0, 0, broken(title, 1.3 * LARGE, WIDTH, bold=True), 1.3 * LARGE, bold=True) + 4 if title else 0.0
+    totals = f"{params:,} parameters · {macs:,} MACs · {activations:,} activations"
+    top = canvas.lines(0, top, broken(totals, USUAL, WIDTH), USUAL)
+    return canvas.lines(0, top, broken(_style(architecture), SMALL, WIDTH), SMALL, dim=True)
 
 
-def _order(architecture: Architecture) -> str:
-    order = {"pre": "pre-activation", "post": "post-activation"}.get(architecture.order, architecture.order)
-    strides = any(stage.block == "bottleneck" for stage in architecture.stages[1:])
-    return f"{order}, {architecture.activation}" + (f", stride in {architecture.stride_in}" if strides else "")
+def _style(architecture: Architecture) -> str:
+    """The knobs of the whole network: order, norm and activation always, others where they are not as usual."""
+    a = architecture.canonical()
+    order = {"pre": "pre-activation", "post": "post-activation"}.get(a.order, a.order)
+    words = [order, "no norm" if a.norm == "none" else f"{a.norm} norm", a.activation]
+    strides = any(stage.block in ("bottleneck", "inverted") for stage in a.stages[1:])
+    words += [f"stride in {a.stride_in}"] if strides else []
+    told = ("stem", "stem_width", "order", "norm", "activation", "stride_in", "shortcut", "memory")
+    for name, knob in NETWORK_KNOBS.items():
+        if name not in told and getattr(a, name) != knob.default:
+            words.append(f"{name.replace('_', ' ')} {getattr(a, name)}")
+    return ", ".join(words)
 
 
-def _size(shape: p.Shape) -> tuple[str, str]:
-    return f"{shape[0]} ch", f"{shape[1]}×{shape[2]}"
+def _described(parts: Sequence[Row], kinds: Sequence[Group]) -> str:
+    """The drawing in words, for those who hear it."""
+    listed = [f"{row.title}: {f'{row.depth} × ' if row.depth else ''}{row.about}, "
+              f"{'×'.join(map(str, row.out))}, {row.cost.params:,} params, {row.cost.macs:,} MACs" for row in parts]
+    return ". ".join([*listed, *(f"{group.title}: {', '.join(group.about)}" for group in kinds)])
 
 
-def _card(
-    x: float, y: float, width: float, title: str, what: str, channels: str, size: str, accent: str, depth: int,
-) -> str:
-    sheets = [_box(x + 3 * i, y - 3 * i, width, CARD_HEIGHT, 0.03) for i in range(min(depth, 3) - 1, 0, -1)]
-    middle = x + width / 2
-    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}"'
-    bar = f'<rect {place} height="4" rx="2" style="fill:{accent}"/>' if accent else ""
-    paper = f'<rect {place} height="{CARD_HEIGHT}" rx="5" style="fill:var(--nas-paper, Canvas)"/>'
-    lines = [
-        _text(middle, y + 18, title, size=10, anchor="middle", dim=True, fit=width - 6),
-        _text(middle, y + 37, what, size=15 if accent else 10, anchor="middle", bold=bool(accent), fit=width - 6),
-        _text(middle, y + 54, channels, anchor="middle", fit=width - 6),
-        _text(middle, y + 68, size, size=10, anchor="middle", dim=True, fit=width - 6),
-    ]
-    return "".join([*sheets, paper, _box(x, y, width, CARD_HEIGHT, 0.04), bar, *lines])
+# --- insets ---------------------------------------------------------------------------------------------------------
+
+def _insets(canvas: Canvas, kinds: Sequence[Group], top: float) -> float:
+    """Two narrow ones stand side by side; one that is alone in its row has its words at the right."""
+    places = list(enumerate(kinds))
+    while places:
+        (place, group), *places = places
+        canvas.accent = place % len(ACCENTS)
+        if not wide(group) and places and not wide(places[0][1]):
+            (second, other), *places = places
+            half = (WIDTH - BETWEEN) / 2
+            ends = [_inset(canvas, group, 0, half, top)]
+            canvas.accent = second % len(ACCENTS)
+            ends.append(_inset(canvas, other, half + BETWEEN, half, top))
+            top = max(ends) + BETWEEN
+        elif wide(group):
+            top = _inset(canvas, group, 0, WIDTH, top) + BETWEEN
+        else:
+            top = _beside(canvas, group, top) + BETWEEN
+    return top - BETWEEN
 
 
-# --- the insets -----------------------------------------------------------------------------------------------------
-
-def _insets(kinds: Sequence[Group], top: float) -> tuple[float, str]:
-    """A single inset takes the whole width, its caption at the right; more stand two in a row, captions above."""
-    if len(kinds) == 1:
-        return _inset(kinds[0], 0, top, wide=True)
-    parts = []
-    for pair in (kinds[i : i + 2] for i in range(0, len(kinds), 2)):
-        drawn = [_inset(group, index * (WIDTH / 2 + 4), top, wide=False) for index, group in enumerate(pair)]
-        parts += [part for _, part in drawn]
-        top = max(bottom for bottom, _ in drawn) + 12
-    return top - 12, "".join(parts)
+def _inset(canvas: Canvas, group: Group, x: float, width: float, top: float) -> float:
+    top = _words(canvas, group, x, width, top)
+    return block(canvas, group, x, width, top + 6)
 
 
-def _inset(group: Group, x: float, top: float, *, wide: bool) -> tuple[float, str]:
-    title = (f'<rect x="{x:.1f}" y="{top:.1f}" width="9" height="9" rx="2" style="fill:{group.accent}"/>'
-             + _text(x + 14, top + 9, f"block of {stage_names(group.numbers)}", bold=True))
-    left, at = (x + 306, top + 44) if wide else (x, top + 24)
-    fit = WIDTH - 310 if wide else WIDTH / 2 - 8
-    caption = [_text(left, at + 14 * i, knob, size=10, fit=fit, dim=True) for i, knob in enumerate(group.knobs)]
-    below = at + 14 * len(caption)
-    bottom, drawing = _flow(group, x + 4, top + 26 if wide else below, 160 if wide else 124, 110 if wide else 74)
-    return max(bottom, below), "".join([title, *caption, drawing])
+def _beside(canvas: Canvas, group: Group, top: float) -> float:
+    left = 300 if group.ways else 210
+    words = _words(canvas, group, left + 16, WIDTH - left - 16, top)
+    return max(words, block(canvas, group, 0, left, top))
 
 
-def _flow(group: Group, x: float, top: float, column: float, fit: float) -> tuple[float, str]:
-    """The block from its input down to its output; the shortcut runs at the right of the branch."""
-    middle = x + column / 2
-    parts: list[str] = []
-    at = _rows(group.pre, x, column, _wire(middle, top - 2, top + 6, parts), group.accent, parts)
-    fork = at + 2
-    at = _rows(group.branch, x, column, _wire(middle, at, at + 10, parts), group.accent, parts)
-    if group.shortcuts:
-        parts.append(_shortcut(group, x, column, fork, at + 12, fit))
-        at = _wire(middle, at + 20, at + 24, parts)
-    at = _rows(group.post, x, column, at, group.accent, parts)
-    parts.append(_arrowhead(middle, at + 5, "down"))
-    return at + 8, "".join(parts)
-
-
-def _rows(rows: Sequence[Row], x: float, column: float, at: float, accent: str, parts: list[str]) -> float:
-    """Draws `rows` from `at` down, each with a piece of wire below it; returns where that ends."""
-    for row in rows:
-        height = BOX[row.kind]
-        tint = accent if row.kind != "slim" else ""
-        parts.append(_box(x, at, column, height, 0.2 if row.kind == "conv" else 0.08, accent=tint))
-        parts.append(_text(x + column / 2, at + height / 2 + 3.6, row.label, size=9 if row.kind == "slim" else 10.5,
-                           anchor="middle", fit=column - 8))
-        at = _wire(x + column / 2, at + height, at + height + 6, parts)
-    return at
-
-
-def _shortcut(group: Group, x: float, column: float, fork: float, join: float, fit: float) -> str:
-    middle, right = x + column / 2, x + column + 16
-    path = (f"M{middle:.1f} {fork:.1f}H{right - 8:.1f}q8 0 8 8V{join - 8:.1f}q0 8 -8 8H{middle + 11:.1f}")
-    circle = (f'<circle cx="{middle:.1f}" cy="{join:.1f}" r="8" fill="none" stroke="currentColor"/>'
-              f'<path d="M{middle - 4:.1f} {join:.1f}h8m-4 -4v8" stroke="currentColor" fill="none"/>')
-    start = (fork + join) / 2 - 6 * len(group.shortcuts) + 9
-    labels = [_text(right + 6, start + 12 * i, line, size=10, fit=fit, dim=line.endswith(":"))
-              for i, line in enumerate(group.shortcuts) if line]
-    if group.carry:
-        labels.append(_text(right + 6, join + 4, group.carry, size=10, fit=fit))
-    line = f'<path d="{path}" fill="none" stroke="currentColor" stroke-width="1.3" style="stroke:{group.accent}"/>'
-    return line + circle + _arrowhead(middle + 9, join, "left") + "".join(labels)
-
-
-# --- strokes and letters --------------------------------------------------------------------------------------------
-
-def _wire(x: float, top: float, bottom: float, parts: list[str]) -> float:
-    parts.append(f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="currentColor" stroke-opacity=".6"/>')
-    return bottom
-
-
-def _arrow(left: float, right: float, y: float) -> str:
-    return (f'<path d="M{left:.1f} {y:.1f}H{right:.1f}m-4 -3l4 3l-4 3" fill="none" stroke="currentColor" '
-            'stroke-opacity=".6"/>')
-
-
-def _arrowhead(x: float, y: float, to: str) -> str:
-    path = "l-3.5 -5h7z" if to == "down" else "l5 -3.5v7z"
-    return f'<path d="M{x:.1f} {y:.1f}{path}"/>'
-
-
-def _box(x: float, y: float, width: float, height: float, opacity: float, *, accent: str = "") -> str:
-    style = f' style="fill:{accent};stroke:{accent}"' if accent else ""
-    return (f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:g}" rx="4" fill-opacity="{opacity}" '
-            f'stroke="currentColor" stroke-opacity=".45"{style}/>')
-
-
-def _text(
-    x: float, y: float, words: str, *, size: float = 11, anchor: str = "start", bold: bool = False, dim: bool = False,
-    fit: float = 0,
-) -> str:
-    """A line of text; smaller where it would be wider than `fit`."""
-    extra = f' text-anchor="{anchor}"' if anchor != "start" else ""
-    extra += ' font-weight="600"' if bold else ""
-    extra += ' fill-opacity=".72"' if dim else ""
-    if fit and len(words) * size * EM > fit:
-        size = max(6.5, round(fit / (len(words) * EM), 1))
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"{extra}>{escape(words)}</text>'
+def _words(canvas: Canvas, group: Group, x: float, width: float, top: float) -> float:
+    canvas.swatch(x, top + 2, 9)
+    top = canvas.lines(x + 14, top, broken(group.title, USUAL, width - 14, bold=True), USUAL, bold=True) + 3
+    for sentence in group.about:
+        top = canvas.lines(x, top, broken(sentence, SMALL, width), SMALL, dim=True) + 2
+    return top

@@ -21,8 +21,9 @@ from nas.export.manifest import AGAIN, ARCHITECTURE, WEIGHTS, Manifest, read, re
 from nas.model import build
 from nas.nodes import Sequence
 from nas.plan import plan
-from nas.study import load_study
+from nas.study import study_of
 from nas.train import Preprocess
+from nas.yamlfile import read as read_yaml
 
 _BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}       # of a batch norm
 
@@ -64,7 +65,7 @@ def read_plan(folder: Path, facts: Manifest) -> Sequence:
     path = folder / ARCHITECTURE
     read(path)
     try:
-        space = load_study(path).space
+        space = study_of(read_yaml(path), path.stem).space
     except NasError as error:
         raise NasError(str(error).splitlines()[0]) from None
     if space.axes:

@@ -19,8 +19,9 @@ from nas.export.choice import exportable
 from nas.export.example_text import EXAMPLE
 from nas.export.folder import whole, write
 from nas.export.manifest import ARCHITECTURE, CHECKS, CODE, FACTS, FILES, WEIGHTS, Manifest
-from nas.model import source
+from nas.model import modules, source
 from nas.network_yaml import network_section
+from nas.own_block import file_of
 from nas.plan import plan
 from nas.settings import Data
 from nas.store import TrialRecord
@@ -41,7 +42,7 @@ def export(stored: StoredStudy, number: int, folder: Path | None = None) -> Path
     weights, dataset = weights_of(stored, record), dataset_of(stored.study.data, record)
     target = folder if folder is not None else stored.folder / "export" / f"trial-{number}"
     _own(target, stored.name, number)
-    with whole(target, FILES) as draft:
+    with whole(target, [*FILES, *(file_of(module).name for module in _modules(record))]) as draft:
         _write_all(draft, stored, record, dataset, weights)
         write(draft / CHECKS, text(check(draft, record, dataset.validation)))
     return target
@@ -82,6 +83,13 @@ def _write_all(draft: Path, stored: StoredStudy, record: TrialRecord, dataset: D
     write(draft / CODE, source(network, about))
     write(draft / FACTS, facts.text())
     write(draft / manifest.EXAMPLE, EXAMPLE)
+    for module in _modules(record):
+        write(draft / file_of(module).name, file_of(module).read_bytes())
+
+
+def _modules(record: TrialRecord) -> list[str]:
+    """Of users' blocks that are torch modules, which model.py imports. They do not depend on the images."""
+    return sorted(modules(plan(record.architecture, (3, 64, 64), 2)))
 
 
 def _architecture(stored: StoredStudy, record: TrialRecord) -> str:

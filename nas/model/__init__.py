@@ -40,7 +40,7 @@ def source(plan: Sequence, about: str) -> str:
     channels, height, width = plan.shape
     code = Path(layers.__file__).read_text(encoding="utf-8").split('"""', 2)[2].strip()
     quoted = about.replace("\\", "\\\\").replace('"', '\\"')
-    imports = "".join(f"import {module}\n" for module in sorted(_modules(plan)))
+    imports = "".join(f"import {module}\n" for module in sorted(modules(plan)))
     return (
         f'"""{quoted}"""\n\n{imports}{code}\n\n\n'
         "def build() -> nn.Module:\n"
@@ -49,10 +49,10 @@ def source(plan: Sequence, about: str) -> str:
     )
 
 
-def _modules(node: Node) -> set[str]:
-    """Of users' blocks."""
+def modules(node: Node) -> set[str]:
+    """Those of users' blocks that the network's source imports."""
     own = {node.call.name.partition(":")[0]} if ":" in node.call.name else set()
-    return own.union(*(_modules(part) for _, part in node.parts))
+    return own.union(*(modules(part) for _, part in node.parts))
 
 
 def _made(node: Node) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.errors import NasError
+from nas.errors import NasError, one_line
 from nas.nodes import Cost, Shape
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)      # whose outputs are activations
@@ -23,7 +23,8 @@ def counted(name: str, module: nn.Module, shape: Shape, out: Shape) -> Cost:
         with torch.no_grad(), counter:
             y: Tensor = module(torch.empty(1, *shape, device="meta"))
     except Exception as error:
-        raise NasError(f"block {name}: fails on images of shape {shape}: {type(error).__name__}: {error}") from error
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise NasError(f"block {name}: fails on images of shape {shape}: {said}") from error
     finally:
         for hook in hooks:
             hook.remove()

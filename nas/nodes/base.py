@@ -39,7 +39,10 @@ class Call:
 
 
 class Words(NamedTuple):
-    """What a drawing says of a layer: `text` has one {} for each of `numbers`. look: conv, slim, se or knob."""
+    """What a drawing says of a layer: `text` has one {} for each of `numbers`.
+
+    look: conv, lent (a convolution with another's weights), slim, se (a factor found from what goes in) or knob.
+    """
 
     look: str
     text: str

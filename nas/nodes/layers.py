@@ -80,8 +80,8 @@ class Borrowed(Layer):
 
     @property
     def words(self) -> Words:
-        look, text, numbers = self.of.words
-        return Words(look, f"{text} (shared)", numbers)
+        _, text, numbers = self.of.words
+        return Words("lent", text, numbers)
 
 
 NORMS = {"batch": "BN", "group": "GN", "layer": "LN"}

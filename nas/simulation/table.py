@@ -79,6 +79,7 @@ class TableSpace(SearchSpace):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_all", tuple(self.rows.values()))
+        object.__setattr__(self, "_always", frozenset(axis.name for axis in self.axes))
 
     def active(self, axis: Axis, point: Mapping[str, Value]) -> bool:
         return True

@@ -28,6 +28,7 @@ from nas.architecture import (
 )
 from nas.blocks import BLOCKS
 from nas.model import build
+from nas.model.layers import LayerNorm
 from nas.nodes import ATTENTIONS, Cost, Sequence, Shape
 from nas.space import Point, SearchSpace
 from nas.study import load_study
@@ -58,7 +59,7 @@ def counted(plan: Sequence) -> Cost:
     for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear | nn.LSTMCell):
             module.register_forward_hook(seen)
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.GroupNorm | LayerNorm):
             module.forward = _unchanged     # neither counts anything; on meta a norm is many slow Python calls
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

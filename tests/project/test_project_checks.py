@@ -32,7 +32,7 @@ def imported_by(code: str) -> set[str]:
 
 def test_public_names():
     assert sorted(nas.__all__) == [
-        "InvalidInput", "NasError", "StoredStudy", "Study", "load", "load_space", "open_study", "run"]
+        "InvalidInput", "NasError", "StoredStudy", "Study", "load", "load_space", "load_weights", "open_study", "run"]
     for name in nas.__all__:
         assert getattr(nas, name) is not None
     with pytest.raises(AttributeError):

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from nas.architecture import KNOBS
 from nas.cli import command
-from nas.knobs import KNOBS
+from nas.regnet import KNOBS as REGNET
 from nas.schema import study_schema
 from nas.settings import Budget, Data, EarlyStopping, Recipe, Search
 from nas.study import load_study
@@ -33,6 +34,7 @@ SURFACE = {
     "report": "name --json --output --storage",
     "export": "name --best --front --json --knee --storage --trial",
     "diagnose": "network --data --images --json --only --output --seed --storage --trial",
+    "draw": "network --channels --classes --data --json --output --resolution --set --storage --text --trial -o",
     "dashboard": "--port --storage",
     "simulate": "table --axes --early-stopping --epochs --json --output --reference --samplers --seeds --set --storage "
                 "--trials --workers",
@@ -143,7 +145,8 @@ def test_what_the_language_allows_fits_the_schema(text: str) -> None:
 def test_schema_knows_every_knob_and_setting() -> None:
     schema = study_schema()
     network = schema["properties"]["network"]["properties"]
-    assert {*network, *(f"stem.{name}" for name in network["stem"]["properties"])} == {*KNOBS, "stem"}
+    dotted = {f"{key}.{name}" for key in ("stem", "regnet") for name in network[key]["properties"]}
+    assert {*network, *dotted} == {*KNOBS, *REGNET, "stem", "regnet", "options"}
     for name, model in (("data", Data), ("recipe", Recipe), ("search", Search), ("budget", Budget)):
         assert set(schema["properties"][name]["properties"]) == set(model.model_fields)
 

@@ -162,7 +162,7 @@ def test_a_quota_keeps_what_is_worth_most(keep: str, world: World) -> None:
 
 def test_what_ran_out_of_memory_is_remembered(world: World) -> None:
     """Nothing larger is tried again, in this run or the next."""
-    driver = world.search(study(trials=10, stopping="none", epochs=2), dataclasses.replace(world.fake, memory=(2,)))
+    driver = world.search(study(trials=20, stopping="none", epochs=2), dataclasses.replace(world.fake, memory=(2,)))
     trials = world.trials()
     assert [t.number for t in trials if t.state is State.OUT_OF_MEMORY] == [2]
     assert all(t.activations < trials[2].activations for t in trials[3:])

@@ -1,0 +1,268 @@
+"""Blocks of a user: a function that returns plan nodes, and one that returns a torch module; and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import nas
+from nas import architecture as architecture_module
+from nas import plan as plan_module
+from nas.architecture import Architecture
+from nas.cost import cost
+from nas.diagram import text
+from nas.errors import NasError
+from nas.export import export
+from nas.model import build, source
+from nas.own_block import fingerprint
+from nas.plan import plan
+from nas.search.run import run
+from nas.study import load_study
+
+BLOCKS = '''
+from nas.nodes import Activation, Conv, Norm
+
+
+def separable(shape, out, stride, values):
+    """A depthwise convolution, then 1x1, `repeats` times."""
+    layers = []
+    for number in range(1, values["repeats"] + 1):
+        channels, step = shape[0], stride if number == 1 else 1
+        spatial = Conv(shape, (channels, *out[1:]), values["kernel"], step, groups=channels)
+        layers += [(f"depthwise{number}", spatial), (f"norm{number}a", Norm(spatial.out)),
+                   (f"conv{number}", Conv(spatial.out, out, 1)), (f"norm{number}b", Norm(out))]
+        if number < values["repeats"]:
+            layers.append((f"act{number}", Activation("relu", out)))
+        shape = out
+    return layers
+
+
+def empty(shape, out, stride, values):
+    return []
+
+
+def number(shape, out, stride, values):
+    return 5
+
+
+def narrow(shape, out, stride, values):
+    return [("conv", Conv(shape, (1, *out[1:]), 3, stride))]
+
+
+def apart(shape, out, stride, values):
+    return [("a", Conv(shape, out, 3, stride)), ("b", Conv(shape, out, 3, stride))]
+
+
+def fails(shape, out, stride, values):
+    raise ZeroDivisionError("by nothing\\nat all")
+'''
+OPAQUE = '''
+from torch import nn
+
+
+def conv(shape, out, stride, values):
+    """A convolution with a bias, and a norm."""
+    return nn.Sequential(nn.Conv2d(shape[0], out[0], 3, stride, 1), nn.BatchNorm2d(out[0]))
+
+
+def wrong(shape, out, stride, values):
+    return nn.Conv2d(shape[0], out[0], 3, stride)
+
+
+def other(shape, out, stride, values):
+    return nn.Conv2d(7, out[0], 3, stride, 1)
+'''
+SPACE = """
+name: own
+network:
+  stem: {{kind: conv3x3, width: 8}}
+  stages: 2
+  block: {block}
+  depth: [1, 2]
+  width: {{first: 8, growth: 2}}
+  {more}
+data: {{source: digits, train: 200}}
+recipe: {{epochs: 1, precision: float32}}
+search: {{sampler: random, executor: local, early_stopping: none}}
+budget: {{trials: 3}}
+"""
+SEPARABLE = "options: {repeats: [1, 2]}\n  kernel: [3, 5]"
+_folders = iter(range(1000))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user's folder, with modules of names that no other test has used; Python's state is put back."""
+    known = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("NAS_BLOCKS", "")
+    for name, code in (("my_blocks", BLOCKS), ("my_torch", OPAQUE)):
+        (tmp_path / f"{name}.py").write_text(code)
+    forget()
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if name.startswith("my_"):
+            del sys.modules[name]
+    forget()
+
+
+def forget() -> None:
+    """What a process remembers of a block's file: files do not change while it lives."""
+    for cache in (fingerprint, architecture_module._id, plan_module._parts, plan_module._branch):
+        cache.cache_clear()
+
+
+def written(folder: Path, block: str, more: str = "") -> Path:
+    path = folder / "own.yaml"
+    path.write_text(SPACE.format(block=block, more=more))
+    return path
+
+
+def network(folder: Path, block: str, more: str = "") -> Architecture:
+    space = load_study(written(folder, block, more)).space
+    return space.decode({"depth": 2, "options.repeats": 2, "kernel": 5})
+
+
+@pytest.mark.parametrize(("block", "more"), [("my_blocks:separable", SEPARABLE), ("my_torch:conv", "")])
+def test_costs_module_and_text_agree(folder: Path, block: str, more: str) -> None:
+    architecture = network(folder, block, more)
+    assert architecture.conflict() is None
+    built = plan(architecture, (1, 8, 8), 10)
+    model = build(built, 0)
+    assert cost(built).params == sum(parameter.numel() for parameter in model.parameters())
+    model(torch.randn(2, 1, 8, 8)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert text(built) == text(plan(architecture.canonical(), (1, 8, 8), 10))
+    assert block in architecture.line()
+
+
+def test_costs_of_either_kind_are_the_same_sums(folder: Path) -> None:
+    """Stage 1, 8 channels at 8x8: one convolution of 8 x 8 x 9 weights and a bias, and a norm, twice; by hand."""
+    found = [cost(plan(network(folder, "my_torch:conv"), (1, 8, 8), 10))]
+    first, second = 2 * (8 * 8 * 9 + 8 + 16), (8 * 16 * 9 + 16 + 32) + (16 * 16 * 9 + 16 + 32)
+    projection, stem, head = 8 * 16 + 32, 9 * 8 + 16, 16 * 10 + 10
+    assert found[0].params == first + second + projection + stem + head
+    assert found[0].macs == (2 * 8 * 8 * 9 + 9 * 8) * 64 + (8 * 16 * 9 + 16 * 16 * 9 + 8 * 16) * 16 + 160
+    assert found[0].activations == 3 * 8 * 64 + 3 * 16 * 16 + 10
+
+
+def test_options_are_axes_of_the_block(folder: Path) -> None:
+    space = load_study(written(folder, "[basic, my_blocks:separable]", SEPARABLE)).space
+    assert {axis.name for axis in space.axes} == {"block", "options.repeats", "kernel", "depth"}
+    by_name = {axis.name: axis for axis in space.axes}
+    assert not space.active(by_name["options.repeats"], {"block": "basic"})
+    point = {"block": "my_blocks:separable", "kernel": 3, "depth": 1}
+    assert space.active(by_name["options.repeats"], point)
+    ids = {space.decode({**point, "options.repeats": repeats}).id for repeats in (1, 2)}
+    assert len(ids) == 2
+
+
+def test_source_of_nodes_needs_torch_alone(folder: Path) -> None:
+    assert "my_blocks" not in source(plan(network(folder, "my_blocks:separable", SEPARABLE), (1, 8, 8), 10), "")
+    assert "import my_torch\n" in source(plan(network(folder, "my_torch:conv"), (1, 8, 8), 10), "")
+
+
+@pytest.mark.parametrize(("block", "more", "files"), [
+    ("my_blocks:separable", SEPARABLE, []), ("my_torch:conv", "", ["my_torch.py"])])
+def test_search_and_export(folder: Path, block: str, more: str, files: list[str]) -> None:
+    stored = run(load_study(written(folder, block, more)), home=folder / "studies").stored
+    trials = stored.trials()
+    assert set(trials["state"]) == {"COMPLETE"}
+    exported = export(stored, int(trials["number"][0]))
+    assert sorted(path.name for path in exported.glob("*.py")) == sorted(["example.py", "model.py", *files])
+    loaded = nas.load(exported)
+    example = subprocess.run([sys.executable, "example.py"], cwd=exported, capture_output=True, text=True,
+                             env={**os.environ, "PYTHONPATH": "", "NAS_BLOCKS": ""})
+    assert example.returncode == 0, example.stderr
+    assert len(loaded.classes) == 10
+    export(stored, int(trials["number"][0]))        # replaces the one that is there
+
+
+def test_load_executes_nothing_of_the_folder(folder: Path) -> None:
+    stored = run(load_study(written(folder, "my_torch:conv"), ), home=folder / "studies").stored
+    exported = export(stored, int(stored.trials()["number"][0]))
+    (exported / "my_torch.py").write_text("raise SystemExit('executed')")
+    assert nas.load(exported) is not None           # the user's own
+    del sys.modules["my_torch"]
+    sys.path.remove(str(folder))
+    os.environ["NAS_BLOCKS"] = ""
+    with pytest.raises(NasError, match=r"cannot import my_torch: ModuleNotFoundError.*NAS_BLOCKS"):
+        nas.load(exported)
+    with pytest.raises(NasError, match="cannot import my_torch"):
+        load_study(exported / "architecture.yaml")
+
+
+@pytest.mark.slow
+def test_rays_workers_find_the_block(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """From another working folder: it is the YAML's that counts."""
+    for block, more in (("my_torch:conv", ""), ("my_blocks:separable", SEPARABLE)):
+        home = tmp_path_factory.mktemp("elsewhere")
+        process = subprocess.run(
+            [sys.executable, "-m", "nas", "run", str(written(folder, block, more)), "--workers", "2", "--set",
+             "search.executor=ray"], cwd=home, capture_output=True, text=True, timeout=240,
+            env={**os.environ, "NAS_BLOCKS": "", "PYTHONPATH": str(Path(nas.__file__).parents[1])})
+        assert process.returncode == 0, process.stdout + process.stderr
+        assert process.stdout.count("complete at epoch 1") >= 2, process.stdout
+        assert "failed" not in process.stdout
+
+
+def test_edited_file_is_another_block(folder: Path) -> None:
+    before = network(folder, "my_torch:conv").canonical()
+    (folder / "my_torch.py").write_text(OPAQUE.replace("3, stride, 1)", "5, stride, 2)"))
+    del sys.modules["my_torch"]
+    forget()
+    after = network(folder, "my_torch:conv")
+    assert before.id != after.id
+    with pytest.raises(NasError, match="block my_torch:conv: its file is not the one") as caught:
+        plan(before, (1, 8, 8), 10)
+    assert "\n" not in str(caught.value)
+    plan(after.canonical(), (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(("block", "words"), [
+    ("my_blocks:empty", "returned NoneType; return a list of"),
+    ("my_blocks:number", "returned int; return a list of"),
+    ("my_blocks:narrow", "puts out (1, 8, 8), and (8, 8, 8) is wanted"),
+    ("my_blocks:apart", "b takes (8, 8, 8), and gets (16, 4, 4)"),
+    ("my_blocks:fails", "ZeroDivisionError: by nothing"),
+    ("my_torch:wrong", "puts out (8, 6, 6), and (8, 8, 8) is wanted"),
+    ("my_torch:other", "fails on images of shape (8, 8, 8): RuntimeError"),
+])
+def test_mistakes_of_a_block_are_one_line(folder: Path, block: str, words: str) -> None:
+    with pytest.raises(NasError) as caught:
+        plan(network(folder, block), (1, 8, 8), 10)
+    assert str(caught.value).startswith(f"block {block}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("block", "words"), [
+    ("my_missing:block", "cannot import my_missing: ModuleNotFoundError: No module named 'my_missing'; put it beside"),
+    ("my_blocks:missing", "my_blocks has no function missing"),
+    ("my_broken:block", "cannot import my_broken: SyntaxError"),
+])
+def test_blocks_that_cannot_be_found(folder: Path, block: str, words: str) -> None:
+    (folder / "my_broken.py").write_text("def block(:\n")
+    with pytest.raises(NasError) as caught:
+        load_study(written(folder, block))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{folder}/own.yaml:6:3: network.block: {block}: block {block}: ")
+    assert words in lines[0]
+
+
+def test_weights_of_a_torch_module_cannot_be_shared(folder: Path) -> None:
+    architecture = network(folder, "my_torch:conv", "share: stage")
+    with pytest.raises(NasError, match="share: stage: block my_torch:conv is a torch module"):
+        plan(architecture, (1, 8, 8), 10)
+    shared = plan(network(folder, "my_blocks:separable", f"{SEPARABLE}\n  share: stage"), (1, 8, 8), 10)
+    apart = plan(network(folder, "my_blocks:separable", SEPARABLE), (1, 8, 8), 10)
+    assert cost(shared).params < cost(apart).params
+    assert cost(shared).macs == cost(apart).macs
