@@ -152,31 +152,29 @@ class Stage:
 
     def conflict(self, network: Architecture) -> tuple[str, str] | None:
         """The first rule between knobs that the stage breaks in `network`, as (knob, sentence)."""
-        for name, broken, sentence in self._rules(network):
-            if broken:
-                return name, sentence
-        return None
+        return next(((name, str(broken)) for name, broken in self._rules(network) if broken), None)
 
-    def _rules(self, network: Architecture) -> tuple[tuple[str, bool, str], ...]:
-        gated = self.gate != "none"
+    def _rules(self, network: Architecture) -> tuple[tuple[str, str | bool], ...]:
+        """Each as (knob, the sentence where it is broken): sentences are made where they are wanted alone."""
         plain, grouped = network.shortcut == "none", self.block in ("bottleneck", "inverted")
         convolved = grouped or self.block == "basic"
         inner, alpha = self.inner_width, factor(self.residual_scaling, network.blocks, self.branches)
         return (
-            ("base_width", inner < 1, f"base_width {self.base_width} leaves no channel: {self.width} / 4 x "
-                                      f"{self.base_width} / 64 is below 1"),
-            ("cardinality", grouped and inner >= 1 and inner % self.groups > 0,
+            ("base_width", inner < 1 and f"base_width {self.base_width} leaves no channel: {self.width} / 4 x "
+                                         f"{self.base_width} / 64 is below 1"),
+            ("cardinality", grouped and inner >= 1 and inner % self.groups > 0 and
              f"cardinality {self.cardinality} does not divide the inner width {inner}"),
-            ("shortcut_depth", grouped and self.shortcut_depth < 3,
+            ("shortcut_depth", grouped and self.shortcut_depth < 3 and
              f"a {self.block}'s shortcut spans at least 3 convolutions, not {self.shortcut_depth}"),
-            ("mixing", convolved and self.mixing != "none" and (self.block != "basic" or self.shortcut_depth < 2),
+            ("mixing", convolved and self.mixing != "none" and (self.block != "basic" or self.shortcut_depth < 2) and
              "mixing needs a basic block of 2 convolutions or more"),
-            ("gate", gated and plain, "a gate needs a shortcut, and shortcut is none"),
-            ("residual_scaling", self.gate == "highway" and alpha != 1,
+            ("gate", plain and self.gate != "none" and "a gate needs a shortcut, and shortcut is none"),
+            ("residual_scaling", self.gate == "highway" and alpha != 1 and
              f"residual_scaling {_short(self.residual_scaling)} beside a highway gate: T and 1 - T no longer sum to 1"),
-            ("gain", self.gain == "zero_gamma" and (network.order == "pre" or network.norm == "none" or not convolved),
+            ("gain", self.gain == "zero_gamma"
+             and (network.order == "pre" or network.norm == "none" or not convolved) and
              "zero_gamma needs a norm at the end of the branch: order post, a norm, and a block that ends in one"),
-            ("gain", self.gain in ("zero_gamma", "skipinit") and plain,
+            ("gain", plain and self.gain in ("zero_gamma", "skipinit") and
              f"{self.gain} without a shortcut: nothing would pass"),
         )
 

@@ -9,7 +9,8 @@ import gc
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -66,10 +67,17 @@ def judged(space: SearchSpace, shape: Shape, classes: int, draws: int = _DRAWS, 
     """`draws` random points, judged for images of `shape`."""
     rng = random.Random(seed)
     points = [space.sample(rng) for _ in range(draws)]
-    collects = gc.isenabled()
-    gc.disable()        # what is made here stays in caches; looking through it again takes a third of the time
-    try:
+    with _uncollected():
         return [(point, space.judge(point, shape, classes)) for point in points]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is made of networks that are only counted stays in caches; to look through it again and again takes long."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collects:
             gc.enable()
@@ -158,7 +166,8 @@ def extremes(
     if not found:
         return None
     ranked = sorted(found, key=lambda item: getattr(item[1], by))
-    return Extremes(_climbed(space, judge, ranked[0], -1, by), _climbed(space, judge, ranked[-1], 1, by))
+    with _uncollected():
+        return Extremes(_climbed(space, judge, ranked[0], -1, by), _climbed(space, judge, ranked[-1], 1, by))
 
 
 def _climbed(
