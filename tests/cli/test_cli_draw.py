@@ -71,6 +71,18 @@ def test_what_cannot_be_drawn_is_a_line(tmp_path: Path, arguments: list[str], sa
     assert not list(tmp_path.rglob("*.svg"))
 
 
+@pytest.mark.slow
+def test_a_trial_of_a_study_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("name: mine\nnetwork: {stages: 1, depth: [1, 2], width: 4}\n")
+    done = nas(tmp_path, "run", "one.yaml", "--trials", "1", "--executor", "local", "--set", "recipe.epochs=1",
+               "--set", "data.train=100", "--set", "search.early_stopping=none")
+    assert done.returncode == 0, done.stderr
+    drawn = json.loads(nas(tmp_path, "draw", "mine", "--trial", "0", "--json").stdout)
+    assert (drawn["drawing"], drawn["shape"]) == ("mine-trial-0.svg", [1, 8, 8])
+    assert "mine-trial-0" in (tmp_path / "mine-trial-0.svg").read_text()
+    assert "has no trial 7; it has trials 0 to 0" in nas(tmp_path, "draw", "mine", "--trial", "7").stderr
+
+
 def test_drawing_needs_no_torch(tmp_path: Path) -> None:
     code = ("import sys; from nas.cli import command; command()(['draw', 'wrn_16_4'], standalone_mode=False); "
             "print(sorted({'torch', 'ray', 'optuna'} & set(sys.modules)))")
