@@ -52,8 +52,9 @@ def exactly(predicted: Value, measured: Value) -> Finding:
 def near(predicted: float | Sequence[float], measured: float | Sequence[float], tolerance: float, *,
          relative: bool = False, figures: tuple[go.Figure, ...] = ()) -> Finding:
     """Within `tolerance`, of each number; relative: a share of what is predicted."""
-    pairs = list(zip(_numbers(predicted), _numbers(measured), strict=True))
-    passed = all(abs(m - p) <= tolerance * (abs(p) if relative else 1) for p, m in pairs)
+    wanted, found = _numbers(predicted), _numbers(measured)
+    passed = len(wanted) == len(found) and all(
+        abs(m - p) <= tolerance * (abs(p) if relative else 1) for p, m in zip(wanted, found, strict=True))
     return Finding(predicted, measured, f"± {100 * tolerance:g} %" if relative else f"± {tolerance:g}", passed, figures)
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from nas.architecture import Architecture, Stage
-from nas.levels import closed_form, level_macs, saved_blocks
+from nas.levels import closed_form, level_architectures, level_macs, saved_blocks
 from nas.nodes import Shape
 from nas.reference import reference
 from nas.regnet import stages as regnet_stages
 from nas.settings import Recipe
+from nas.train.multilevel import grow
 from nas.verify.claims import Check, Finding, Tier, exactly, near, shown
 from nas.verify.networks import SMALL, chain, counts, module, pyramid
 
@@ -188,6 +191,24 @@ def levels_cost() -> Finding:
     deep = pyramid(8, 16, 32, 64, shortcut="A")
     found = [round(macs / 1e6, 1) for macs in level_macs(deep, 2, (3, 32, 32), 10)]
     return near((26.4, 54.7, 111.3), found, 1e-9)
+
+
+def level_steps() -> Finding:
+    """alpha of 2-2-2, 4-4-4 and 8-8-8 blocks: twice the next one's, so that the steps add up to the same."""
+    networks = level_architectures(pyramid(8, 16, 32, 64, shortcut="A"), 2)
+    return exactly([4.0, 2.0, 1.0, 8.0, 8.0, 8.0], [
+        *(float(one.stages[0].residual_scaling) for one in networks),
+        *(one.stages[0].depth * float(one.stages[0].residual_scaling) for one in networks)])
+
+
+def level_copies() -> Finding:
+    """Which of two trained blocks each of four is after growing, by its weights: the first, its copy, and so on."""
+    small, large = (module(chain(depth), seed=depth).state_dict() for depth in (2, 4))
+    grown = grow(small, large)
+    name = "branch.conv1.weight"
+    found = [next((old for old in (1, 2) if torch.equal(
+        grown[f"stage1.block{new}.{name}"], small[f"stage1.block{old}.{name}"])), 0) for new in range(1, 5)]
+    return exactly([1, 1, 2, 2], found)
 
 
 def se_overhead() -> Finding:

@@ -203,6 +203,8 @@ SYSTEMS: dict[str, tuple[Check, ...]] = {
         exact("share of blocks saved by 1, 2, 3 interpolations, in %", CHANG, counts.level_savings),
         exact("its closed form", CHANG, counts.level_formula),
         exact("M MACs an image of 2-2-2, 4-4-4, 8-8-8", CHANG, counts.levels_cost),
+        exact("steps alpha of 2-2-2, 4-4-4, 8-8-8, and alpha times depth", CHANG, counts.level_steps),
+        exact("which of 2 blocks each of 4 is after growing", CHANG, counts.level_copies),
         learned("error in % of grown copies against grown random blocks", CHANG, trained.interpolation),
     ),
     "se_resnet": (
