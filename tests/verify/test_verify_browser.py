@@ -25,7 +25,8 @@ pytestmark = [
 
 def results() -> list[Result]:
     """Two systems as they are, and one that is hostile, fails and says nothing."""
-    check = Check(Tier.exact, "<b>bold</b> claim", "</script><script>alert(1)</script>", lambda: Finding(0, 0, "", None))
+    source = "</script><script>alert(1)</script>"
+    check = Check(Tier.exact, "<b>bold</b> claim", source, lambda: Finding(0, 0, "", None))
     made = [Result("made_up", check, Finding("<i>1", 2.0, "none", verdict), 0.1) for verdict in (False, None)]
     return [*verify(["lesion", "n_shortcut", "dilated_mixing"], Tier.exact), *made]
 
