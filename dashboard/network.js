@@ -31,7 +31,7 @@ async function diagram(number) {
   const place = data.diagrams.trials[number];
   if (place === undefined) return null;
   const bundle = await openBundle(Math.floor(place / data.diagrams.bundle));
-  return bundle[place % data.diagrams.bundle];
+  return bundle.drawings[place % data.diagrams.bundle].map((mark) => bundle.marks[mark]).join("");
 }
 
 function pairs(className, entries) {

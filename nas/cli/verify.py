@@ -25,7 +25,9 @@ def verify(
 ) -> None:
     """Show that each system of the residual family works: claim, prediction, measurement, verdict; and a page.
 
-    Exit code 1 where a verdict fails. Statistical claims have none. Example: nas verify highway resnext --tier init
+    Exit code 1 where a verdict fails. Statistical claims have none.
+
+    Example: nas verify highway resnext --tier init
     """
     from nas.search.workers import usable_cores
     from nas.verify.running import chosen_systems, verify

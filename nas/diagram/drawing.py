@@ -34,8 +34,10 @@ def svg(architecture: Architecture, shape: n.Shape, classes: int, title: str = "
     top = overview(canvas, plan, parts, kinds, top + 10)
     bottom = _insets(canvas, kinds, top + 20)
     named = f"{title}: {architecture.line()}" if title else architecture.line()
-    about = f"<title>{escape(named)}</title><desc>{escape(_described(parts, kinds))}</desc>"
-    return _frame(bottom, about + (_alone(bottom) if title else ""), "".join(canvas.marks), bool(title))
+    head = f"<title>{escape(named)}</title>"
+    if title:
+        head += f"<desc>{escape(_described(parts, kinds))}</desc>{_alone(bottom)}"
+    return _frame(bottom, head, "".join(canvas.marks), bool(title))
 
 
 def _stages(layers: Sequence[tuple[str, n.Node]]) -> list[n.Sequence]:

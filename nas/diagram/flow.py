@@ -42,7 +42,7 @@ def draw(canvas: Canvas, part: Part, x: float, width: float, top: float) -> floa
 def _box(canvas: Canvas, part: Part, x: float, width: float, top: float) -> float:
     size = SMALL if part.look == "slim" else USUAL
     lines = broken(part.words, size, width - 10)
-    notes = broken(part.note, SMALL, width - 10) if part.note else []
+    notes = broken(part.note, SMALL, width - 10)
     room = 4 if part.look == "slim" else 9
     height = height_of(lines, size) + height_of(notes, SMALL) + room
     canvas.box(x, top, width, height, **_LOOKS[part.look])  # type: ignore[arg-type]
@@ -193,8 +193,8 @@ def _shortcut(canvas: Canvas, group: Group, middle: float, lane: float, ends: tu
     return join + SIGN
 
 
-def _way_lines(way: Way, width: float) -> tuple[list[str], list[str]]:
-    title = broken(way.of, SMALL, width - 10) if way.of else []
+def _way_lines(way: Way, width: float) -> tuple[Sequence[str], Sequence[str]]:
+    title = broken(way.of, SMALL, width - 10)
     return title, [line for words in way.lines for line in broken(words, USUAL, width - 10)]
 
 
@@ -205,7 +205,7 @@ def _way_height(way: Way, width: float) -> float:
 
 def _way(canvas: Canvas, way: Way, x: float, width: float, top: float, height: float) -> None:
     title, lines = _way_lines(way, width)
-    canvas.box(x, top, width, height, tint=0.05, dashed=bool(way.of))
+    canvas.box(x, top, width, height, tint=0.05, dashed=bool(way.of), paper=True)
     below = canvas.lines(x + width / 2, top + 3.5, title, SMALL, anchor="middle", dim=True)
     canvas.lines(x + width / 2, below, lines, USUAL, anchor="middle")
 

@@ -103,13 +103,13 @@ def _row(canvas: Canvas, row: Row, left: float, top: float, above: float, whole:
         canvas.wire(BOX - 17, above, top + height + GAP - 2)
         canvas.arrow(BOX - 17, top + height + GAP, "down")
     for sheet in range(min(row.depth, 3) - 1, 0, -1):
-        canvas.box(left + 2.5 * sheet, top - 2.5 * sheet, width, height, tint=0.1, accent=True)
+        canvas.box(left + 2.5 * sheet, top - 2.5 * sheet, width, height, tint=0.1, accent=True, paper=True)
     if not row.aside:
         lift = 2.5 * (min(row.depth, 3) - 1) if row.depth else 0
         canvas.wire(middle, above, top - lift - 2)
         canvas.arrow(middle, top - lift, "down")
     canvas.box(left, top, width, height, tint=0.2 if row.stage else 0.08 if row.aside else 0.04,
-               accent=bool(row.stage) or row.aside, round_=9 if row.aside else 4)
+               accent=bool(row.stage) or row.aside, round_=9 if row.aside else 4, paper=row.depth > 1)
     canvas.text(left + 7, top + 15, row.title, USUAL, bold=True)
     if row.depth:
         canvas.text(left + width - 7, top + 16, f"×{row.depth}", LARGE, anchor="end", bold=True)

@@ -7,7 +7,9 @@ Every colour is said twice: as an attribute for programs that know no variables,
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import escape
 
 ACCENTS = ("#2f86c9", "#d55e00", "#009e73", "#b8629a")      # after Okabe and Ito; readable on light and on dark
@@ -18,11 +20,16 @@ _BREAKS = r" (?![0-9])|(?<![a-z]) "                         # not between a word
 _WORD_ENDS = "_-./:"                                        # where a word that is too long is best broken
 
 
+def _n(number: float) -> str:
+    return f"{round(number, 1):g}"
+
+
 def width_of(words: str, size: float, bold: bool = False) -> float:
     """How wide a line is at most, in units: after the letters of DejaVu Sans, the widest of the usual fonts."""
     return sum(_width(letter) for letter in words) * size * (1.12 if bold else 1)
 
 
+@lru_cache(maxsize=1024)
 def _width(letter: str) -> float:
     for letters, width in _WIDTHS:
         if letter in letters:
@@ -30,7 +37,8 @@ def _width(letter: str) -> float:
     return 0.72 if letter.isupper() else 0.64 if letter.isascii() or letter.isalpha() else 1.0
 
 
-def broken(words: str, size: float, fit: float, bold: bool = False) -> list[str]:
+@lru_cache(maxsize=16_384)
+def broken(words: str, size: float, fit: float, bold: bool = False) -> tuple[str, ...]:
     """`words` in lines no wider than `fit`: broken behind commas and dots, where that is not enough between words, but
     not before a number, and within those that are too long for a line.
     """
@@ -46,7 +54,7 @@ def broken(words: str, size: float, fit: float, bold: bool = False) -> list[str]
                     lines[-1] = longer
                 else:
                     lines += _pieces(word, size, fit, bold)
-    return [line for line in lines if line]
+    return tuple(line for line in lines if line)
 
 
 def _pieces(word: str, size: float, fit: float, bold: bool) -> list[str]:
@@ -59,7 +67,7 @@ def _pieces(word: str, size: float, fit: float, bold: bool) -> list[str]:
     return [*pieces, word]
 
 
-def height_of(lines: list[str], size: float) -> float:
+def height_of(lines: Sequence[str], size: float) -> float:
     """Of lines of text, in units."""
     return len(lines) * size * LINE
 
@@ -72,10 +80,14 @@ class Canvas:
     accent: int = 0
 
     def box(self, x: float, y: float, width: float, height: float, *, tint: float = 0, accent: bool = False,
-            dashed: bool = False, round_: float = 4, bare: bool = False) -> None:
-        """A rectangle on paper; tint: how much of the accent, or else of the ink, fills it. bare: without an edge."""
-        place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{round_:g}"'
-        self.marks.append(f'<rect {place} fill="#ffffff" style="fill:var(--nas-paper, Canvas)"/>' if not bare else "")
+            dashed: bool = False, round_: float = 4, bare: bool = False, paper: bool = False) -> None:
+        """A rectangle; tint: how much of the accent, or else of the ink, fills it.
+
+        bare: without an edge. paper: on paper, which hides what lies below.
+        """
+        place = f'x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="{round_:g}"'
+        if paper:
+            self.marks.append(f'<rect {place} fill="#ffffff" style="fill:var(--nas-paper, Canvas)"/>')
         colour = self._colour("fill") if accent else 'fill="currentColor"'
         edge = self._edge(accent, dashed) if not bare else ""
         self.marks.append(f'<rect {place} {colour} fill-opacity="{tint:g}"{edge}/>')
@@ -98,25 +110,25 @@ class Canvas:
     def wire(self, x: float, top: float, bottom: float) -> float:
         """Straight down; returns where it ends."""
         if bottom > top:
-            self.line(f"M{x:.1f} {top:.1f}V{bottom:.1f}")
+            self.line(f"M{_n(x)} {_n(top)}V{_n(bottom)}")
         return bottom
 
     def arrow(self, x: float, y: float, to: str) -> None:
         """The head of an arrow that ends at a point."""
         path = {"down": "l-3.4 -5.5h6.8z", "left": "l5.5 -3.4v6.8z", "right": "l-5.5 -3.4v6.8z"}[to]
-        self.marks.append(f'<path d="M{x:.1f} {y:.1f}{path}" fill="currentColor" fill-opacity=".75"/>')
+        self.marks.append(f'<path d="M{_n(x)} {_n(y)}{path}" fill="currentColor" fill-opacity=".75"/>')
 
     def dot(self, x: float, y: float) -> None:
         """Where a wire forks."""
-        self.marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.1" fill="currentColor"/>')
+        self.marks.append(f'<circle cx="{_n(x)}" cy="{_n(y)}" r="2.1" fill="currentColor"/>')
 
     def sign(self, x: float, y: float, sign: str) -> None:
         """A circle with + or x in it."""
         strokes = "h9m-4.5 -4.5v9" if sign == "+" else "m1.3 -3.2l6.4 6.4m0 -6.4l-6.4 6.4"
         self.marks.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{SIGN}" fill="#ffffff" stroke="currentColor" '
+            f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{SIGN}" fill="#ffffff" stroke="currentColor" '
             f'style="fill:var(--nas-paper, Canvas)"/>'
-            f'<path d="M{x - 4.5:.1f} {y:.1f}{strokes}" stroke="currentColor" stroke-width="1.2" fill="none"/>')
+            f'<path d="M{_n(x - 4.5)} {_n(y)}{strokes}" stroke="currentColor" stroke-width="1.2" fill="none"/>')
 
     def text(self, x: float, y: float, words: str, size: float = USUAL, *, anchor: str = "start", bold: bool = False,
              dim: bool = False) -> None:
@@ -124,9 +136,9 @@ class Canvas:
         extra = f' text-anchor="{anchor}"' if anchor != "start" else ""
         extra += ' font-weight="600"' if bold else ""
         extra += ' fill-opacity=".75"' if dim else ""
-        self.marks.append(f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"{extra}>{escape(words)}</text>')
+        self.marks.append(f'<text x="{_n(x)}" y="{_n(y)}" font-size="{size:g}"{extra}>{escape(words)}</text>')
 
-    def lines(self, x: float, top: float, lines: list[str], size: float = USUAL, *, anchor: str = "start",
+    def lines(self, x: float, top: float, lines: Sequence[str], size: float = USUAL, *, anchor: str = "start",
               bold: bool = False, dim: bool = False) -> float:
         """Lines of text from `top` down; returns where they end."""
         for index, words in enumerate(lines):
@@ -135,7 +147,7 @@ class Canvas:
 
     def swatch(self, x: float, y: float, size: float) -> None:
         """A square of the accent."""
-        self.marks.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{size:g}" height="{size:g}" rx="2" '
+        self.marks.append(f'<rect x="{_n(x)}" y="{_n(y)}" width="{size:g}" height="{size:g}" rx="2" '
                           f'{self._colour("fill")}/>')
 
     def bar(self, x: float, y: float, width: float, share: float) -> None:

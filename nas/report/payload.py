@@ -10,6 +10,7 @@ import base64
 import gzip
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ from nas.report.style import as_data
 from nas.report.tables import missing
 from nas.units import human_seconds
 
-BUNDLE = 64                 # diagrams that are opened together
+BUNDLE = 128                # diagrams that are opened together
+_ELEMENTS = re.compile("(?<=>)(?=<)")
 
 
 def payload(results: Results) -> dict[str, Any]:
@@ -132,7 +134,11 @@ def _diagrams(results: Results) -> dict[str, Any]:
 
 
 def _packed(drawn: list[str]) -> str:
-    return base64.b64encode(gzip.compress(json.dumps(drawn).encode(), 6, mtime=0)).decode()
+    """Drawings as a list of their distinct elements, and the places in it that each is put together from."""
+    places: dict[str, int] = {}
+    made = [[places.setdefault(mark, len(places)) for mark in _ELEMENTS.split(drawing)] for drawing in drawn]
+    plain = json.dumps({"marks": list(places), "drawings": made}, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(plain.encode(), 6, mtime=0)).decode()
 
 
 def _columns(frame: pd.DataFrame, names: list[str]) -> dict[str, list[Any]]:
