@@ -29,17 +29,26 @@ from nas.nodes import Shape
 from nas.plan import plan
 from nas.report.style import BLUE, GREY, VERMILION, figure
 from nas.settings import Data, Recipe
-from nas.train import Preprocess, Trainer, choose, set_threads
+from nas.train import Preprocess, Split, Trainer, choose, set_threads
 from nas.train.interpolation import InterpolationGain, interpolation_gain
 from nas.verify.claims import Finding, between
 from nas.verify.networks import pyramid
 
 RESIDUAL = pyramid(5, 16, 32, 64)
 PLAIN = pyramid(5, 16, 32, 64, shortcut="none")
-LONG, SHORT, GROWN = (20_000, 25), (4_000, 8), (10_000, 10)     # training images and epochs
 RESOLUTION = 16
-IMAGES, CALIBRATION = 2_000, 512
+IMAGES, CALIBRATION = 2_000, 512        # that measures and norm statistics are of
 SEEDS = 4
+T_95 = 3.182                            # Student's t of SEEDS - 1 degrees of freedom
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Training images and epochs: of the pair that is looked into, of the many of a statistic, of what is grown."""
+
+    pair: tuple[int, int] = (20_000, 25)
+    many: tuple[int, int] = (4_000, 8)
+    grown: tuple[int, int] = (10_000, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +77,23 @@ class Lab:
     source: str
     workers: int = 2
     progress: Callable[[str], None] = lambda _: None
+    effort: Effort = Effort()
     _trained: dict[Training, Trained] = field(default_factory=dict)
     _lesions: dict[Training, Lesions] = field(default_factory=dict)
+
+    @property
+    def residual(self) -> Training:
+        """The residual network of the pair."""
+        return Training(RESIDUAL, *self.effort.pair)
+
+    @property
+    def plain(self) -> Training:
+        """The same without shortcuts."""
+        return Training(PLAIN, *self.effort.pair)
+
+    def pair(self) -> list[Trained]:
+        """Both, trained at once."""
+        return self.trained(self.residual, self.plain)
 
     def trained(self, *trainings: Training) -> list[Trained]:
         """Of each training what came of it."""
@@ -86,7 +110,7 @@ class Lab:
         """What growing by copies is worth, by seed."""
         self.progress(f"growing {len(seeds)} networks")
         with self._pool() as pool:
-            return list(pool.map(_gain, [self.source] * len(seeds), seeds))
+            return list(pool.map(_gain, [self.source] * len(seeds), [self.effort.grown] * len(seeds), seeds))
 
     def network(self, training: Training) -> nn.Module:
         """Trained, in eval mode."""
@@ -96,15 +120,24 @@ class Lab:
 
     def untrained(self, training: Training) -> nn.Module:
         """The same as it started."""
-        return build(plan(training.architecture, *_kind(self.source)), training.seed)
+        return build(plan(training.architecture, *_kind(_dataset(self.source, training.images))), training.seed)
 
     def images(self, count: int = IMAGES) -> tuple[Tensor, Tensor]:
         """Validation images (N, C, H, W), normalised, and their labels."""
-        return _normalised(self.source, validation=True, count=count)
+        return self._normalised(self.dataset.validation, count)
 
     def calibration(self) -> Tensor:
         """Training images, normalised."""
-        return _normalised(self.source, validation=False, count=CALIBRATION)[0]
+        return self._normalised(self.dataset.train, CALIBRATION)[0]
+
+    @property
+    def dataset(self) -> Dataset:
+        """What the pair is trained on."""
+        return _dataset(self.source, self.effort.pair[0])
+
+    def _normalised(self, part: Split, count: int) -> tuple[Tensor, Tensor]:
+        preprocess = Preprocess(self.dataset.mean, self.dataset.std)
+        return preprocess(part.images[:count]), torch.as_tensor(part.labels[:count].copy()).long()
 
     def lesions(self, training: Training) -> Lesions:
         """Single lesions of the trained network."""
@@ -115,7 +148,7 @@ class Lab:
         return self._lesions[training]
 
     def _pool(self) -> ProcessPoolExecutor:
-        _dataset(self.source, LONG[0])      # decoded once, before several want it
+        assert len(self.dataset.train.labels)       # decoded once, before several want it
         return ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn"))
 
 
@@ -124,23 +157,15 @@ def _dataset(source: str, images: int) -> Dataset:
     return load(Data(source=source, resolution=RESOLUTION, train=images))
 
 
-def _kind(source: str) -> tuple[Shape, int]:
-    dataset = _dataset(source, LONG[0])
+def _kind(dataset: Dataset) -> tuple[Shape, int]:
     return (dataset.train.images.shape[1], RESOLUTION, RESOLUTION), len(dataset.info.classes)
-
-
-def _normalised(source: str, *, validation: bool, count: int) -> tuple[Tensor, Tensor]:
-    dataset = _dataset(source, LONG[0])
-    part = dataset.validation if validation else dataset.train
-    preprocess = Preprocess(dataset.mean, dataset.std)
-    return preprocess(part.images[:count]), torch.as_tensor(part.labels[:count].copy()).long()
 
 
 def _train(source: str, training: Training) -> Trained:
     """In a worker."""
     set_threads(1)
     dataset = _dataset(source, training.images)
-    shape, classes = _kind(source)
+    shape, classes = _kind(dataset)
     recipe = Recipe(epochs=training.epochs, schedule="one_cycle")
     trainer = Trainer(build(plan(training.architecture, shape, classes), training.seed), dataset, recipe,
                       seed=training.seed, numerics=choose(recipe.precision))
@@ -151,30 +176,27 @@ def _train(source: str, training: Training) -> Trained:
     return Trained(bytes_of(trainer.weights()), error, loss)
 
 
-def _gain(source: str, seed: int) -> InterpolationGain:
+def _gain(source: str, effort: tuple[int, int], seed: int) -> InterpolationGain:
     """In a worker."""
     set_threads(1)
-    images, epochs = GROWN
+    images, epochs = effort
     return interpolation_gain(_dataset(source, images), Recipe(epochs=epochs, schedule="one_cycle"), seed)
 
 
 # --- one residual and one plain network -------------------------------------------------------------------------------
 
-PAIR = (Training(RESIDUAL, *LONG), Training(PLAIN, *LONG))
-
-
 def lesion_of_residual(lab: Lab) -> Finding:
     """Veit et al. 2016, figure 3: less than 10 points in the median."""
-    return _lesion(lab, PAIR[0], -math.inf, 10.0, "small (29.3 % to 34.5)")
+    return _lesion(lab, lab.residual, -math.inf, 10.0, "small (29.3 % to 34.5)")
 
 
 def lesion_of_plain(lab: Lab) -> Finding:
     """More than 30 points."""
-    return _lesion(lab, PAIR[1], 30.0, math.inf, "large (47.2 % to 79..96)")
+    return _lesion(lab, lab.plain, 30.0, math.inf, "large (47.2 % to 79..96)")
 
 
 def _lesion(lab: Lab, training: Training, low: float, high: float, predicted: str) -> Finding:
-    lab.trained(*PAIR)      # at once
+    lab.pair()
     (found,), deleted = lab.trained(training), lab.lesions(training)
     errors = [100 * one.estimated for one in deleted.single]
     made = figure(320, yaxis={"title": {"text": "error without the block, %"}, "range": [0, 100]})
@@ -191,20 +213,20 @@ def _lesion(lab: Lab, training: Training, low: float, high: float, predicted: st
 
 def estimation_of_residual(lab: Lab) -> Finding:
     """Greff et al. 2017, figure 3: in each stage the standard deviation falls from block to block."""
-    found = _estimated(lab, PAIR[0])
+    found = _estimated(lab, lab.residual)
     return Finding("falls (0.67 to 0.28)", _ends(found), "each block, each stage", all(one.falls for one in found),
                    (_estimation_figure(found),))
 
 
 def estimation_of_plain(lab: Lab) -> Finding:
     """It does not fall: the last is above 0.8 of the first, and all are above 1."""
-    found = _estimated(lab, PAIR[1])
+    found = _estimated(lab, lab.plain)
     passed = all(one.std[-1] > 0.8 * one.std[0] and min(one.std) > 1 for one in found)
     return Finding("flat (1.3 to 1.6)", _ends(found), "> 1, last > .8 first", passed, (_estimation_figure(found),))
 
 
 def _estimated(lab: Lab, training: Training) -> list[Estimation]:
-    lab.trained(*PAIR)
+    lab.pair()
     model = lab.network(training)
     with estimated_norms(model, lab.calibration()):
         return iterative_estimation(model, lab.images(1000)[0])
@@ -228,12 +250,12 @@ def _estimation_figure(found: list[Estimation]) -> object:
 
 def depth_rises(lab: Lab) -> Finding:
     """Littwin and Wolf 2016: by the gradient of the loss at the images, as it started and trained."""
-    lab.trained(*PAIR)
+    lab.pair()
     x, y = lab.images(256)
-    start = lab.untrained(PAIR[0])
+    start = lab.untrained(lab.residual)
     with estimated_norms(start, lab.calibration()):
         before = effective_depth(start, x, y)
-    after = effective_depth(lab.network(PAIR[0]), x, y)
+    after = effective_depth(lab.network(lab.residual), x, y)
     made = figure(320, xaxis={"title": {"text": "blocks to the end"}},
                   yaxis={"title": {"text": "effective depth, blocks"}, "rangemode": "tozero"})
     for name, found, colour in (("before", before, GREY), ("after", after, BLUE)):
@@ -260,10 +282,10 @@ def sharing(lab: Lab) -> Finding:
 
 
 def cardinality(lab: Lab) -> Finding:
-    """Eight groups of 4 channels in the first stage against one of 18, whose blocks have about as many MACs."""
+    """Eight groups of 4 channels in the first stage against one of 16, whose blocks have about as many MACs."""
     return _difference(lab, *(pyramid(2, 32, 64, 128, stage={
         "block": "bottleneck", "shortcut_depth": 3, "cardinality": c, "bottleneck_ratio": ratio})
-        for c, ratio in ((8, 1.0), (1, 0.5625))))
+        for c, ratio in ((8, 1.0), (1, 0.5))))
 
 
 def squeeze(lab: Lab) -> Finding:
@@ -273,10 +295,10 @@ def squeeze(lab: Lab) -> Finding:
 
 def _difference(lab: Lab, one: Architecture, other: Architecture) -> Finding:
     """Mean difference of errors in points over seeds, paired, and its 95 % interval (Student's t)."""
-    trainings = [Training(a, *SHORT, seed) for seed in range(SEEDS) for a in (one, other)]
+    trainings = [Training(a, *lab.effort.many, seed) for seed in range(SEEDS) for a in (one, other)]
     errors = [100 * found.error for found in lab.trained(*trainings)]
     differences = [a - b for a, b in zip(errors[::2], errors[1::2], strict=True)]
-    half = 3.182 * statistics.stdev(differences) / SEEDS**0.5       # t of 3 degrees of freedom
+    half = T_95 * statistics.stdev(differences) / SEEDS**0.5
     mean = statistics.fmean(differences)
     words = (f"{mean:+.2f}, 95 % interval {mean - half:+.2f} to {mean + half:+.2f} ({SEEDS} seeds, at "
              f"{statistics.fmean(errors):.1f} %)")

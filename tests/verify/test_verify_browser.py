@@ -25,9 +25,9 @@ pytestmark = [
 
 def results() -> list[Result]:
     """Two systems as they are, and one that is hostile, fails and says nothing."""
-    source = "</script><script>alert(1)</script>"
-    check = Check(Tier.exact, "<b>bold</b> claim", source, lambda: Finding(0, 0, "", None))
-    made = [Result("made_up", check, Finding("<i>1", 2.0, "none", verdict), 0.1) for verdict in (False, None)]
+    found = [Finding("<i>1", 2.0, "none", verdict) for verdict in (False, None)]
+    check = Check(Tier.exact, "<b>bold</b> claim", "</script><script>alert(1)</script>", lambda: found[0])
+    made = [Result("made_up", check, finding, 0.1) for finding in found]
     return [*verify(["lesion", "n_shortcut", "dilated_mixing"], Tier.exact), *made]
 
 
