@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+import numpy as np
 import torch
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
@@ -136,8 +137,10 @@ class Lab:
         return _dataset(self.source, self.effort.pair[0])
 
     def _normalised(self, part: Split, count: int) -> tuple[Tensor, Tensor]:
+        """At random, as parts may be in the order of their classes."""
+        chosen = np.sort(np.random.default_rng(0).permutation(len(part.labels))[:count])
         preprocess = Preprocess(self.dataset.mean, self.dataset.std)
-        return preprocess(part.images[:count]), torch.as_tensor(part.labels[:count].copy()).long()
+        return preprocess(part.images[chosen]), torch.as_tensor(part.labels[chosen]).long()
 
     def lesions(self, training: Training) -> Lesions:
         """Single lesions of the trained network."""
