@@ -174,7 +174,9 @@ class Stage:
             ("gain", self.gain == "zero_gamma"
              and (network.order == "pre" or network.norm == "none" or not convolved) and
              "zero_gamma needs a norm at the end of the branch: order post, a norm, and a block that ends in one"),
-            ("gain", plain and self.gain in ("zero_gamma", "skipinit") and
+            ("gain", self.gate == "highway" and self.gain != "none" and
+             f"{self.gain} beside a highway gate: T and 1 - T no longer sum to 1"),
+            ("gain", plain and self.gain != "none" and
              f"{self.gain} without a shortcut: nothing would pass"),
         )
 
@@ -212,19 +214,28 @@ class Architecture:
     def canonical(self) -> Architecture:
         """The same network with what has no effect at its default."""
         strides = any(s.block in ("bottleneck", "inverted") for s in self.stages[1:])
-        changes = self.shortcut == "C" or len(self.stages) > 1 or self.stages[0].width != self.stem_width
+        changes = len(self.stages) > 1 or self.stages[0].width != self.stem_width
+        keeps = any(self._alike(number, stage) for number, stage in enumerate(self.stages))
+        matters = changes if self.shortcut in ("A", "B") else keeps or self.shortcut == "none"
+        bare = self.activation == "identity" and self.norm == "none" and all(s.block in BLOCKS for s in self.stages)
         return replace(
             self,
             stages=tuple(self._stage(number, stage) for number, stage in enumerate(self.stages)),
             stride_in=self.stride_in if strides else "conv3x3",
-            shortcut=self.shortcut if changes or self.shortcut == "none" else "B",
+            shortcut=self.shortcut if matters else "B",
+            order="post" if bare else self.order,
             drop_path=float(self.drop_path),
         )
 
+    def _alike(self, number: int, stage: Stage) -> int:
+        """Blocks of a stage that keep the shape; `number` from 0."""
+        return stage.depth - (number > 0 or stage.width != self.stem_width)
+
     def _stage(self, number: int, stage: Stage) -> Stage:
-        alike = stage.depth - (number > 0 or stage.width != self.stem_width)     # blocks of one shape
+        same = stage.block == "inverted" and (self.order == "pre" or self.activation == "identity")
         return replace(
-            stage.canonical(), share=stage.share if alike > 1 else "none",
+            stage.canonical(), share=stage.share if self._alike(number, stage) > 1 else "none",
+            block="bottleneck" if same else stage.block,        # without an activation after the sum they are one
             residual_scaling=factor(stage.residual_scaling, self.blocks, stage.branches))
 
     @property
@@ -256,9 +267,9 @@ class Architecture:
         """What is legal and seldom wise, in sentences."""
         network, found = self.canonical(), []
         for stage in network.stages:
-            if stage.gain in ("zero_gamma", "skipinit") and stage.shortcut_depth > 2 and stage.block == "basic":
+            if stage.gain in ("zero_gamma", "skipinit") and stage.shortcut_depth > 2:
                 found.append(f"shortcut_depth {stage.shortcut_depth} with {stage.gain}: from 3 convolutions on, a "
-                             "branch that starts at zero has a zero Hessian, and training stalls (Li et al. 2016)")
+                             "branch that starts at zero has a zero Hessian, and training may stall (Li et al. 2016)")
             if stage.gate != "none" and (stage.se_hidden or stage.attention == "eca"):
                 found.append("a gate and channel attention on one branch: both rescale it")
             if stage.branches > 1 and stage.residual_scaling == 1 and network.norm == "none":

@@ -416,7 +416,8 @@ def _ordered(
         graph.setdefault(rule.knob, set()).update(condition.knob for condition in rule.when)
     graph.setdefault("stages", set()).discard("stages")
     try:
-        order = list(graphlib.TopologicalSorter(graph).static_order())
+        # sorted: the order of a set of words is another one in every process, and a search must be the same in all
+        order = list(graphlib.TopologicalSorter({k: sorted(graph[k]) for k in sorted(graph)}).static_order())
     except graphlib.CycleError as error:
         knobs = " -> ".join(error.args[1])
         problems.append(document.problem(("rules",), f"decide each other in a circle: {knobs}", "remove a rule"))

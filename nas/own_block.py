@@ -23,6 +23,7 @@ from typing import Any, cast
 from nas.errors import NasError, one_line
 from nas.nodes import Opaque, Sequence, Shape, chain
 
+_TAKEN = {"forward", "training", "add_module", "named_modules", "modules", "children", "parameters", "state_dict", "to"}
 CODE = "code"       # the option that keeps the fingerprint of the file a network was made with
 
 
@@ -97,17 +98,30 @@ def branch_of(name: str, shape: Shape, out: Shape, stride: int, values: dict[str
         counted = importlib.import_module("nas.model.opaque").counted(name, made, shape, out)
         made = Opaque(shape, out, counted, name, arguments)
     if isinstance(made, Listed):
-        made = chain([(str(key), node) for key, node in made]) if made else None
+        made = chain(list(made)) if made and all(_named(item) for item in made) else made
     if not hasattr(made, "parts"):
-        raise NasError(
-            f"block {name}: returned {type(made).__name__}; return a list of (name, node), or a torch module")
+        raise NasError(f"block {name}: returned {_kind(made)}; return a list of (name, node), or a torch module")
     whole = made if isinstance(made, Sequence) else chain([("layer", made)])
     _check(name, whole, shape, out)
     return whole
 
 
+def _named(item: object) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) and hasattr(item[1], "parts")
+
+
+def _kind(made: object) -> str:
+    if not isinstance(made, Listed) or not made:
+        return type(made).__name__ if made else f"an empty {type(made).__name__}"
+    wrong = next(item for item in made if not _named(item))
+    return one_line(f"a list that holds {wrong!r}")
+
+
 def _check(name: str, made: Sequence, shape: Shape, out: Shape) -> None:
-    at = shape
+    at, names = shape, [key for key, _ in made.layers]
+    for key in names:
+        if not key.isidentifier() or names.count(key) > 1 or key in _TAKEN:
+            raise NasError(f"block {name}: {key!r} cannot be the name of a layer; give each a word of its own")
     for key, layer in made.layers:
         if layer.shape != at:
             raise NasError(f"block {name}: {key} takes {layer.shape}, and gets {at}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,3 +61,13 @@ _OPTIONS = {
     "search.artifacts": "--artifacts", "search.sampler": "--sampler", "seed": "--seed", "name": "--name",
     "search.keep": "--keep", "search.quota": "--quota", "search.repeats": "--repeats", "recipe.epochs": "--epochs",
 }
+
+
+def writable(folder: Path) -> None:
+    """Make the folder, before work whose result goes there. Raises `NasError`."""
+    from nas.errors import NasError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NasError(f"--output {folder}: cannot be written: {error.strerror}; choose another folder") from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import Json, console, print_json
+from nas.cli.options import Json, console, print_json, writable
 from nas.verify.claims import Tier
 
 if TYPE_CHECKING:
@@ -27,14 +27,15 @@ def verify(
 
     Exit code 1 where a verdict fails. Statistical claims have none.
 
-    Example: nas verify highway resnext --tier init
+    Example: nas verify highway looks_linear --tier init
     """
     from nas.search.workers import usable_cores
-    from nas.verify.running import chosen_systems, verify
+    from nas.verify.running import asked_of, chosen_systems, verify
     from nas.verify.showing import print_result, summary, write_page
     from nas.verify.trained import Lab
 
-    out, chosen = console(json), chosen_systems(systems or ())
+    out, chosen = console(json), asked_of(chosen_systems(systems or ()), tier)
+    writable(output)
     seen: list[Result] = []
 
     def show(result: Result) -> None:

@@ -47,6 +47,15 @@ def chosen_systems(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names)) or tuple(SYSTEMS)
 
 
+def asked_of(systems: Sequence[str], tier: Tier) -> tuple[str, ...]:
+    """Those of `systems` that have checks in `tier`. Raises `NasError` where none has, naming their tiers."""
+    found = tuple(system for system in systems if any(check.tier == tier for check in SYSTEMS[system]))
+    if not found:
+        tiers = ", ".join(str(one) for one in Tier if any(c.tier == one for s in systems for c in SYSTEMS[s]))
+        raise NasError(f"--tier {tier}: nothing is claimed there of {', '.join(systems)}; there is {tiers}")
+    return found
+
+
 def verify(
     systems: Sequence[str], tier: Tier, lab: Lab | None = None, on_result: Callable[[Result], None] | None = None,
 ) -> list[Result]:

@@ -227,7 +227,7 @@ def test_edited_file_is_another_block(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("block", "words"), [
-    ("my_blocks:empty", "returned NoneType; return a list of"),
+    ("my_blocks:empty", "returned an empty list; return a list of"),
     ("my_blocks:number", "returned int; return a list of"),
     ("my_blocks:narrow", "puts out (1, 8, 8), and (8, 8, 8) is wanted"),
     ("my_blocks:apart", "b takes (8, 8, 8), and gets (16, 4, 4)"),
