@@ -64,7 +64,9 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """weights, early: of safetensors, at the end and after a fifth of the epochs. error: on the validation part, in [0, 1]. loss: in the last epoch's training, nats."""
+    """weights, early: of safetensors, at the end and after a fifth of the epochs. error: on the validation part, in
+    [0, 1]. loss: in the last epoch's training, nats.
+    """
 
     weights: bytes
     early: bytes
