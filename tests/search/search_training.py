@@ -37,12 +37,11 @@ class Trained:
 
         trained, told = evaluate.Trainer, self._tell
 
-        class Counted(trained):  # type: ignore[misc, valid-type]
-            def run_epoch(self) -> Any:
-                told(job.number, "began", self.epoch + 1)
-                found = super().run_epoch()
-                told(job.number, "trained", self.epoch)
-                return found
+        def counted(this: Any, was: Callable[..., Any] = trained.run_epoch) -> Any:
+            told(job.number, "began", this.epoch + 1)
+            found = was(this)
+            told(job.number, "trained", this.epoch)
+            return found
 
         def gradient(this: Any, *batch: Any, was: Callable[..., Any] = trained._gradient) -> Any:
             whole = this._micro_batch == this._batches.batch_size
@@ -51,8 +50,8 @@ class Trained:
             return was(this, *batch) * (float("nan") if this.epoch == 1 and job.number in self.diverging else 1)
 
         numerics = Numerics("cpu", "float32", channels_last=True)       # not the faster ones of the moment
-        with mock.patch.multiple(evaluate, Trainer=Counted, SNAPSHOT_SECONDS=0.0, choose=lambda *_: numerics), \
-                mock.patch.object(trained, "_gradient", gradient):
+        with mock.patch.multiple(evaluate, SNAPSHOT_SECONDS=0.0, choose=lambda *_: numerics), \
+                mock.patch.multiple(trained, _gradient=gradient, run_epoch=counted):
             for progress in evaluate.TrainingEvaluator("cpu")(dataclasses.replace(job, data=Data(train=100))):
                 time.sleep(self.sleep)
                 yield progress

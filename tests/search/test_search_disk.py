@@ -162,13 +162,13 @@ def test_a_quota_keeps_what_is_worth_most(keep: str, world: World) -> None:
 
 def test_what_ran_out_of_memory_is_remembered(world: World) -> None:
     """Nothing larger is tried again, in this run or the next."""
-    driver = world.search(study(trials=20, stopping="none", epochs=2), dataclasses.replace(world.fake, memory=(2,)))
+    driver = world.search(study(trials=10, stopping="none", epochs=2), dataclasses.replace(world.fake, memory=(3,)))
     trials = world.trials()
-    assert [t.number for t in trials if t.state is State.OUT_OF_MEMORY] == [2]
-    assert all(t.activations < trials[2].activations for t in trials[3:])
+    assert [t.number for t in trials if t.state is State.OUT_OF_MEMORY] == [3]
+    assert all(t.activations < trials[3].activations for t in trials[4:])
     assert driver.tally.infeasible["memory"].count > 0
     world.search(study(trials=16, stopping="none", epochs=2))
-    assert all(t.activations < trials[2].activations for t in world.trials()[10:])
+    assert all(t.activations < trials[3].activations for t in world.trials()[10:])
     world.ledger.retry_trials("fake")
     world.search(study(trials=16, stopping="none", epochs=2))
     assert {t.state for t in world.trials()} == {State.COMPLETE}
