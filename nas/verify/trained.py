@@ -209,8 +209,9 @@ def _lesion(lab: Lab, training: Training, low: float, high: float, predicted: st
     errors = [100 * one.estimated for one in deleted.single]
     made = figure(320, yaxis={"title": {"text": "error without the block, %"}, "range": [0, 100]})
     made.add_bar(x=[one.deleted[0] for one in deleted.single], y=errors, marker={"color": BLUE, "opacity": 0.75})
-    made.add_hline(y=100 * deleted.whole.estimated, line={"color": GREY, "dash": "dash"}, annotation_text=(
-        f"whole {100 * deleted.whole.estimated:.1f} %, training loss {found.loss:.2f}"))
+    made.add_hline(y=100 * deleted.whole.estimated, line={"color": GREY, "dash": "dash"})
+    made.add_annotation(text=f"dashed: whole, {100 * deleted.whole.estimated:.1f} %; training loss {found.loss:.2f}",
+                        x=1, y=1, xref="paper", yref="paper", xanchor="right", yanchor="bottom", showarrow=False)
     rise = 100 * deleted.median_increase
     finding = between(low, high, rise, predicted, figures=(made,))
     median = 100 * deleted.whole.estimated + rise
