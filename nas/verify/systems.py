@@ -130,8 +130,7 @@ SYSTEMS: dict[str, tuple[Check, ...]] = {
         exact("argmax C(p-1, r-1) beta^r by p tends to beta/(1+beta); beta .1, .3, 1", LITTWIN, paths.likeliest_length),
         exact("effective depth of a linear chain by its depth: beta/(1+beta)", LITTWIN, paths.depth_of_chain),
         init("effective depth / depth at 6, 12, 24 blocks falls", LITTWIN, starts.depth_share),
-        learned("effective depth rises with training, once norms have their scales: start, a fifth, end", LITTWIN,
-                trained.depth_rises),
+        learned("effective depth rises with training: before, after", LITTWIN, trained.depth_rises),
     ),
     "n_shortcut": (
         exact("n = 1: condition number at 2, 4, 6 convolutions grows (42.8, 291, 1020 in the specification, for "

@@ -43,7 +43,7 @@ class Made(Lab):
         self.errors = iter(errors)
 
     def trained(self, *trainings: Training) -> list[Trained]:
-        return [Trained(b"", b"", next(self.errors), 0.0) for _ in trainings]
+        return [Trained(b"", next(self.errors), 0.0) for _ in trainings]
 
 
 def test_a_statistic_is_paired_by_seed_and_has_an_interval() -> None:
