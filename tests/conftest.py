@@ -1,7 +1,7 @@
 """What makes every test safe: a cache of this session's own, one thread, no proxy, and nothing of the user's.
 
-A search in a test uses decoded data that the session keeps, and a PostgreSQL server that it starts where one is
-wanted; what a test folder needs besides stands in its own conftest.
+A search in a test uses decoded data that the session keeps, and a PostgreSQL server or a browser that it starts where
+one is wanted; what a test folder needs besides stands in its own conftest.
 """
 
 from __future__ import annotations
@@ -48,6 +48,21 @@ def one_thread() -> Iterator[None]:
 
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser without a window: the system's Chromium, which asks for nothing by itself."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=quiet)
+        yield browser
+        browser.close()
 
 
 _names = itertools.count()

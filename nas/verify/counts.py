@@ -114,11 +114,32 @@ def convnext_block() -> Finding:
     return exactly([8 * c * c + 58 * c for c in widths], found)
 
 
-# depth, w_0, w_a, w_m, group width: depths and widths of the published networks (Radosavovic et al. 2020, figure 17)
+def gate_weights() -> Finding:
+    """Of highway and full gates with kernels k of 1 and 3, C = 8 channels: one convolution with bias each."""
+    found, predicted = [], []
+    for gates, kind in ((1, "highway"), (2, "full")):
+        for k in (1, 3):
+            stage = {"gate": kind, "gate_kernel": k}
+            found.append(block_weights(chain(2, 8, stage=stage)) - block_weights(chain(2, 8)))
+            predicted.append(gates * (k * k * 64 + 8))
+    return exactly(predicted, found)
+
+
+# (depth, w_0, w_a, w_m, group width), and the depths and widths of the stages that the authors publish with them
+# (Radosavovic et al. 2020; their model zoo).
 REGNETS = {
     "RegNetX-200MF": ((13, 24, 36.44, 2.49, 8), ((1, 1, 4, 7), (24, 56, 152, 368))),
-    "RegNetX-400MF": ((22, 24, 24.48, 2.54, 16), ((1, 2, 7, 12), (32, 64, 160, 384))),    # 400 in torchvision
+    "RegNetX-400MF": ((22, 24, 24.48, 2.54, 16), ((1, 2, 7, 12), (32, 64, 160, 384))),
+    "RegNetX-600MF": ((16, 48, 36.97, 2.24, 24), ((1, 3, 5, 7), (48, 96, 240, 528))),
+    "RegNetX-800MF": ((16, 56, 35.73, 2.28, 16), ((1, 3, 7, 5), (64, 128, 288, 672))),
+    "RegNetX-1.6GF": ((18, 80, 34.01, 2.25, 24), ((2, 4, 10, 2), (72, 168, 408, 912))),
     "RegNetX-3.2GF": ((25, 88, 26.31, 2.25, 48), ((2, 6, 15, 2), (96, 192, 432, 1008))),
+    "RegNetX-4.0GF": ((23, 96, 38.65, 2.43, 40), ((2, 5, 14, 2), (80, 240, 560, 1360))),
+    "RegNetX-6.4GF": ((17, 184, 60.83, 2.07, 56), ((2, 4, 10, 1), (168, 392, 784, 1624))),
+    "RegNetX-8.0GF": ((23, 80, 49.56, 2.88, 120), ((2, 5, 15, 1), (80, 240, 720, 1920))),
+    "RegNetX-12GF": ((19, 168, 73.36, 2.37, 112), ((2, 5, 11, 1), (224, 448, 896, 2240))),
+    "RegNetX-16GF": ((22, 216, 55.59, 2.1, 128), ((2, 6, 13, 1), (256, 512, 896, 2048))),
+    "RegNetX-32GF": ((23, 320, 69.86, 2.0, 168), ((2, 7, 13, 1), (336, 672, 1344, 2520))),
     "RegNetY-400MF": ((16, 48, 27.89, 2.09, 8), ((1, 3, 6, 6), (48, 104, 208, 440))),
 }
 

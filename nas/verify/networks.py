@@ -40,7 +40,12 @@ def module(architecture: Architecture, shape: Shape = SMALL, classes: int = CLAS
 
 def unsettled(architecture: Architecture, shape: Shape = SMALL, seed: int = 0) -> nn.Module:
     """In float64 and evaluation mode, with norms, gains and biases away from their starting values."""
-    model = module(architecture, shape, seed=seed).double().eval()
+    return shaken(module(architecture, shape, seed=seed), seed)
+
+
+def shaken(model: nn.Module, seed: int = 0) -> nn.Module:
+    """`model` itself, so unsettled."""
+    model = model.double().eval()
     generator = torch.Generator().manual_seed(seed)
     for name, value in model.state_dict().items():
         if value.is_floating_point() and value.ndim == 1:

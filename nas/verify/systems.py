@@ -147,7 +147,8 @@ SYSTEMS: dict[str, tuple[Check, ...]] = {
         count("wrn_16_4", 2_748_890, 392_612_352),
         count("wrn_28_10", 36_479_194, 5_243_328_768),
         count("wide_resnet50_2", 68_883_240, 11_398_021_120),
-        exact("zeros that convolutions 1, 2 take in at dropout .3, training and not", ZAGORUYKO, formula.dropout_place),
+        exact("zeros that convolutions 1, 2 take in at dropout .3, training and not; the kept by 1/(1 - p)",
+              ZAGORUYKO, formula.dropout_place),
         as_written("pre-activation, widened, with dropout", ZAGORUYKO,
                    pyramid(2, 16, 32, stage={"dropout": 0.3}, order="pre")),
     ),
@@ -172,6 +173,7 @@ SYSTEMS: dict[str, tuple[Check, ...]] = {
     "highway": (
         exact("y = (1 - T) s + T F, forced, b = -3, -1, 0, 2", SRIVASTAVA, formula.highway_gate),
         exact("transform, carry and full gates, forced", SRIVASTAVA, formula.other_gates),
+        exact("weights of gates of 1x1 and 3x3: k^2 C^2 + C each", SRIVASTAVA, counts.gate_weights),
         exact("T starts at sigmoid(b_T), b_T = -1, -2, -3", SRIVASTAVA, formula.gate_start),
         as_written("all gates, 1x1 and 3x3, at strides of the projected x", SRIVASTAVA, *(
             pyramid(2, 8, 16, stage={"gate": gate, "gate_kernel": kernel, "gate_bias": -2.0}, order=order)

@@ -263,9 +263,9 @@ def _estimation_figure(found: list[Estimation]) -> object:
 def depth_rises(lab: Lab) -> Finding:
     """Littwin and Wolf 2016: by the gradient of the loss at the images, as it started and trained.
 
-    It does not, in what was tried here (orders post and pre, rates of 0.003 to 0.1, no decay at all, averaged weights and
-    raw ones, images of both parts, by image and of all together): norms' scales, which all start at 1, shrink in the
-    first epochs, and the effective depth with them. So this verdict fails.
+    It does not, in what was tried here (orders post and pre, rates of 0.003 to 0.1, no decay at all, averaged weights
+    and raw ones, images of both parts, by image and of all together): norms' scales, which all start at 1, shrink in
+    the first epochs, and the effective depth with them. So this verdict fails.
     """
     lab.pair()
     x, y = lab.images(256)

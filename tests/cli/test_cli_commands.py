@@ -240,32 +240,23 @@ def _running(folder: Path) -> str:
             return ""
 
 
-def test_dashboard_in_a_real_browser(home):
-    from playwright.sync_api import sync_playwright
-
-    chromium = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-                     if os.path.exists(path)), None)
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
+def test_dashboard_in_a_real_browser(home, chromium):
     server = subprocess.Popen([sys.executable, "-m", "nas", "dashboard", "--port", "0"], cwd=home, text=True,
                               stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert server.stdout is not None
     try:
         url = re.search(r"http://127\.0\.0\.1:\d+/dashboard/", server.stdout.readline())
         assert url is not None
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=[
-                "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"])
-            page = browser.new_page()
-            page.goto(url[0])
-            page.get_by_text("tiny").first.click()
-            page.get_by_text("accuracy").first.wait_for()
-            page.get_by_text("macs").first.wait_for()
-            page.goto(f"{url[0]}studies/1/trials")
-            page.get_by_text("width.first").first.wait_for()
-            page.get_by_text("3 Trials").first.wait_for()
-            assert page.get_by_text("Complete", exact=True).count() >= 3
-            browser.close()
+        page = chromium.new_page()
+        page.goto(url[0])
+        page.get_by_text("tiny").first.click()
+        page.get_by_text("accuracy").first.wait_for()
+        page.get_by_text("macs").first.wait_for()
+        page.goto(f"{url[0]}studies/1/trials")
+        page.get_by_text("width.first").first.wait_for()
+        page.get_by_text("3 Trials").first.wait_for()
+        assert page.get_by_text("Complete", exact=True).count() >= 3
+        page.close()
     finally:
         server.terminate()
         server.wait(30)

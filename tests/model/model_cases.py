@@ -32,6 +32,7 @@ from nas.model.layers import LayerNorm
 from nas.nodes import ATTENTIONS, Cost, Sequence, Shape
 from nas.space import Point, SearchSpace
 from nas.study import load_study
+from nas.verify.networks import shaken
 
 SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"), key=lambda path: path.stem)
 SPACE_NAMES = [path.stem for path in SPACES]
@@ -184,10 +185,4 @@ PUBLISHED = {name: Published(*row) for name, row in _ROWS.items()}
 
 def unsettled(plan: Sequence, seed: int = 0) -> nn.Module:
     """The network in float64 and evaluation mode, with norms and biases away from their starting values."""
-    model = build(plan, seed).double().eval()
-    generator = torch.Generator().manual_seed(seed)
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and value.ndim == 1:
-            noise = torch.rand(value.shape, generator=generator, dtype=value.dtype)
-            value.copy_(noise + 0.5 if name.endswith(("weight", "var")) else noise - 0.5)
-    return model
+    return shaken(build(plan, seed), seed)

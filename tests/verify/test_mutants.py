@@ -242,6 +242,11 @@ def kind_with(name: str, **knobs: object) -> Mutant:
         replace(inside, stage=replace(inside.stage, **knobs)))))
 
 
+def small_gates(patch: Patch) -> None:
+    real = plan._gate
+    patch.setattr(plan, "_gate", lambda style, kind, shape, kernel, bias: real(style, kind, shape, 1, bias))
+
+
 def strides_first(patch: Patch) -> None:
     real = blocks._convolutions
     patch.setattr(blocks, "_convolutions", lambda inside, listed, striding: real(inside, listed, 0))
@@ -303,6 +308,7 @@ MUTANTS: dict[str, tuple[str, Mutant]] = {      # what is broken: whose checks s
     "gate reads the branch": ("highway", gate("reads F")),
     "no carry gate": ("highway", gate("no carry")),
     "gate bias ignored": ("highway", conv_with(bias_init=0.0)),
+    "gate kernel ignored": ("highway", small_gates),
     "gate bias reversed": ("highway", conv_with(bias_init=lambda bias: -(bias or 0.0))),
     "grouped convolution ungrouped": ("resnext", conv_with(groups=1)),
     "base width without its quarter": ("resnext", stage_property("inner_width", lambda s: (
@@ -333,6 +339,8 @@ MUTANTS: dict[str, tuple[str, Mutant]] = {      # what is broken: whose checks s
     "two convolutions, whatever n": ("n_shortcut", kind_with("basic", shortcut_depth=2)),
     "one convolution, whatever n": ("n_shortcut", kind_with("basic", shortcut_depth=1)),
     "no dropout": ("wide_resnet", kind_with("basic", dropout=0.0)),
+    "dropout not rescaled": ("wide_resnet", forward_of(
+        nn.Dropout, lambda self, x: F.dropout(x, self.p, self.training) * (1 - self.p if self.training else 1))),
     "dropout always on": ("wide_resnet", forward_of(nn.Dropout, lambda self, x: F.dropout(x, self.p, True))),
     "stochastic depth not rescaled": ("stochastic_depth", block("rescale")),
     "stochastic depth always on": ("stochastic_depth", block("always")),
