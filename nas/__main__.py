@@ -7,6 +7,7 @@ traceback is in the log file that the line names.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -17,7 +18,9 @@ from pathlib import Path
 
 def main() -> None:
     """Run the command line and exit."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()     # remembered parts of plans are many: to look through them once more takes longer than some commands
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

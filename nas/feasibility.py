@@ -191,6 +191,8 @@ def check_limits(space: SearchSpace, shape: Shape, classes: int, drawn: Judged |
     problems: list[Problem] = []
     drawn = judged(space, shape, classes) if drawn is None and space.limits else drawn
     for limit in space.limits:
+        if any(limit.excess(one.cost) <= 0 for _, one in drawn or () if one.cost is not None):
+            continue        # met by one that was drawn
         found = extremes(space, shape, classes, by=limit.cost, drawn=drawn)
         if found is None:
             return

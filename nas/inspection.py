@@ -12,9 +12,10 @@ from nas.cost import COSTS
 from nas.data import DataInfo, describe
 from nas.errors import NasError
 from nas.feasibility import Extremes, Survey, check_limits, extremes, judged, survey
-from nas.levels import level_macs, levels_line, macs_until, mean_savings
+from nas.levels import levels_line, mean_savings
 from nas.measure import Speed, recorded_speed
 from nas.nodes import Shape
+from nas.search.effort import Effort
 from nas.search.halving import rungs
 from nas.settings import Recipe
 from nas.study import Study
@@ -141,7 +142,7 @@ def inspect_study(study: Study, progress: Callable[[str], None] | None = None, d
         shape, classes = (info.channels, info.resolution, info.resolution), info.n_classes
         drawn = judged(study.space, shape, classes, draws if study.space.axes else 1)
         check_limits(study.space, shape, classes, drawn)
-    points, exact = study.space.size()
+    points, exact = study.space.size([point for point, _ in drawn])
     seen = survey(study.space, shape, classes, drawn=drawn)
     if not seen.feasible:
         broken = ", ".join(f"{name} {count}" for name, count in seen.broken.items())
@@ -155,12 +156,11 @@ def inspect_study(study: Study, progress: Callable[[str], None] | None = None, d
 def _trial_seconds(study: Study, info: DataInfo, seen: Survey, speed: Speed) -> float:
     """A trial of mean cost; early stopping lets one in eta pass each rung."""
     settings, whole = study.search.early_stopping, study.recipe.epochs
-    shape = (info.channels, info.resolution, info.resolution)
-    networks = [level_macs(one, study.recipe.levels, shape, info.n_classes) for one in seen.architectures]
-    by_level = [sum(macs) / len(networks) for macs in zip(*networks, strict=True)]
+    effort = Effort(study.recipe, (info.channels, info.resolution, info.resolution), info.n_classes)
+    networks = [(judgement.architecture, judgement.cost.macs) for _, judgement in seen.feasible if judgement.cost]
     total, share, before = 0.0, 1.0, 0.0
     for rung in (*rungs(settings, whole), whole):
-        until = macs_until(by_level, whole, rung)
+        until = rung * sum(effort.mean(network, macs, rung) for network, macs in networks) / len(networks)
         total += share * (until - before)
         share, before = share / settings.eta, until
     return total * (info.n_train + info.n_validation / 3) / speed.macs_per_second

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -262,16 +262,19 @@ class SearchSpace:
                            for name, share in broken.items())
         return Judgement(architecture, found, broken, reason)
 
-    def size(self) -> tuple[int | None, bool]:
-        """(number of points, whether that is exact); None where an axis is continuous."""
+    def size(self, drawn: Sequence[Point] | None = None) -> tuple[int | None, bool]:
+        """(number of points, whether that is exact); None where an axis is continuous.
+
+        drawn: random points to estimate it from, where it is too large to be counted.
+        """
         if any(axis.domain.size is None for axis in self.axes):
             return None, True
         parents = self._parents()
         if math.prod(axis.domain.size or 1 for axis in parents) <= 20_000:
             return sum(self._count(point) for point in self._enumerate(parents)), True
         rng = random.Random(0)
-        draws = [self._count_whole(self.sample(rng)) for _ in range(2000)]   # E[1 / p(point)] = number of points
-        return round(sum(draws) / len(draws)), False
+        points = drawn or [self.sample(rng) for _ in range(2000)]
+        return round(sum(map(self._count_whole, points)) / len(points)), False      # E[1 / p(point)] = their number
 
     def _parents(self) -> list[Axis]:
         knobs = {used for axis in self.axes for used in knob_named(axis.knob).uses if axis.name not in self._always}

@@ -98,7 +98,7 @@ class TableSpace(SearchSpace):
             return Judgement(TableRow(values), None, {"table": 1.0}, "the table has no such row")
         return Judgement(row.network, row.cost, {})
 
-    def size(self) -> tuple[int | None, bool]:
+    def size(self, drawn: Sequence[Point] | None = None) -> tuple[int | None, bool]:
         return len(self.rows), True
 
 

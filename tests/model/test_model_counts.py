@@ -77,10 +77,13 @@ def test_random_points_as_torch_counts(name: str) -> None:
     agree(name, 4)
 
 
+FIRST = ("highway", "resnet", "resnext", "se_resnet", "wide_resnet")     # 500 points of the others' union: _points.py
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPACE_NAMES)
-def test_500_random_points_as_torch_counts(name: str) -> None:
-    agree(name, 500)
+def test_many_random_points_as_torch_counts(name: str) -> None:
+    agree(name, 500 if name in FIRST else 50)
 
 
 def test_random_networks_of_every_knob_as_torch_counts() -> None:

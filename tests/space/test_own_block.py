@@ -169,6 +169,7 @@ def test_source_of_nodes_needs_torch_alone(folder: Path) -> None:
     assert "import my_torch\n" in source(plan(network(folder, "my_torch:conv"), (1, 8, 8), 10), "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("block", "more", "files"), [
     ("my_blocks:separable", SEPARABLE, []), ("my_torch:conv", "", ["my_torch.py"])])
 def test_search_and_export(folder: Path, block: str, more: str, files: list[str]) -> None:

@@ -146,6 +146,7 @@ BLOCKS = [
 """Depths before and after, and which block becomes each of the two stages'; the second stage begins with a stride."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("small", "large", "first", "second"), BLOCKS)
 @pytest.mark.parametrize("knobs", [
     {}, {"gate": "full", "se_ratio": 0.25}, {"block": "bottleneck", "shortcut_depth": 3}])
@@ -268,6 +269,7 @@ def test_resumed_equals_uninterrupted_at_every_epoch(stop: int) -> None:
     assert equal(resumed.weights(), whole.weights())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", [
     {"share": "stage"}, {"branches": 2, "gain": "layerscale", "gain_init": 0.1}, {"dropout": 0.2, "attention": "eca"},
     {"block": "convnext", "kernel": 3}, {"gate": "highway", "gain": "skipinit"}], ids=str)
@@ -395,6 +397,7 @@ def test_copies_start_better_than_blocks_as_they_start() -> None:
         assert gain.copied < gain.random
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", [
     {"share": "stage"}, {"branches": 2, "gain": "layerscale"}, {"attention": "eca", "gain": "skipinit"},
     {"residual_scaling": "1/sqrt(L)"}, {"block": "convnext", "kernel": 3}, {"mixing": "dilated"},

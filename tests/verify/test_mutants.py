@@ -380,6 +380,7 @@ AT_START: dict[str, tuple[str, Mutant]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_knob_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     system, mutant = MUTANTS[name]
@@ -399,6 +400,7 @@ def test_every_system_has_a_mutant() -> None:
     assert {system for system, _ in MUTANTS.values()} == set(SYSTEMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", sorted(set(SYSTEMS) - {"resnet", "resnext", "se_resnet", "wide_resnet"}))
 def test_the_unbroken_passes(system: str) -> None:
     """So what mutants are caught by is the mutation. (Of the others the large networks take long: `test_verify`.)"""
