@@ -100,9 +100,7 @@ def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
         document = _with_space(document, Path(path).parent / values["space"])
     for assignment in overrides:
         document.set(assignment)
-    folder = Path(path).resolve().parent
-    if not (folder / "export.json").exists():       # nothing of an exported folder is executed
-        look_in(str(folder))
+    look_in(str(Path(path).resolve().parent))
     return study_of(document, Path(path).stem)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import DataOption, Json, Storage, console, print_json
+from nas.cli.options import DataOption, Json, Storage, console, print_json, writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +32,7 @@ def diagnose(
 ) -> None:
     """Diagnose a trained network: lesions, paths, effective depth, gradients, gates, curvature; one page.
 
-    Example: nas diagnose resnext --trial 7 --images 500
+    Example: nas diagnose resnext --images 500
     """
     from nas.diagnosis.page import write_diagnosis
     from nas.diagnosis.running import chosen_measures, diagnose
@@ -40,10 +40,12 @@ def diagnose(
 
     out, measures = console(json), chosen_measures(only)
     subject = subject_of(network, trial, images, seed, data, storage)
+    folder = output or subject.home
+    writable(folder)
     out.print(f"{subject.name}: {subject.line}\n{subject.about}", markup=False)
     with out.status("") as live:
         found = diagnose(subject, measures, seed, live.update, lambda finding: _print(finding, out))
-    page = write_diagnosis(found, output or subject.home)
+    page = write_diagnosis(found, folder)
     if json:
         print_json(found.to_dict() | {"page": str(page)})
     else:

@@ -25,10 +25,10 @@ class _Drawn(NamedTuple):
 
 def draw(
     network: Annotated[str, typer.Argument(metavar="ARCHITECTURE.yaml|NAME|STUDY", help=(
-        "A file of one network, an exported folder, a reference network, e.g. resnet50; or a study, with --trial."))],
+        "A file of one network, an exported folder, a reference network, e.g. resnet50; or a study."))],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.svg", help=(
         "Where to; default: NAME.svg here."))] = None,
-    trial: Annotated[int | None, typer.Option(min=0, help="Of a study: which network.")] = None,
+    trial: Annotated[int | None, typer.Option(min=0, help="Of a study; default: the most accurate one.")] = None,
     resolution: Annotated[int | None, typer.Option(min=1, help="Pixels a side; default: the data's.")] = None,
     channels: Annotated[int | None, typer.Option(min=1, help="Of an image; default: the data's.")] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="Default: the data's.")] = None,
@@ -50,8 +50,8 @@ def draw(
 
     if output is not None and output.suffix.lower() != ".svg":
         raise NasError(f"--output {output}: a drawing is an .svg file; open it in a browser to print or convert it")
-    found = _trial(network, trial, storage) if trial is not None else _network(network, overrides(
-        {"data.source": data}, set_), all((resolution, channels, classes)))
+    found = _trial(network, trial, storage) if trial is not None or _is_study(network, storage) else _network(
+        network, overrides({"data.source": data}, set_), all((resolution, channels, classes)))
     side, depth = (resolution, resolution) if resolution else found.shape[1:], channels or found.shape[0]
     shape, count = (depth, *side), classes or found.classes
     made = plan(found.architecture, shape, count)
@@ -77,12 +77,12 @@ def _network(what: str, given: list[str], known: bool) -> _Drawn:
         study = load_study(folder if folder.is_file() else what, given)
     except NasError as error:
         if is_named(what) and not is_reference(what):
-            raise NasError(f"{error}; a network of a study: nas draw STUDY --trial N") from None
+            raise NasError(f"{error}; nor is it that of a study") from None
         raise
     if study.space.axes:
         names = ", ".join(axis.name for axis in study.space.axes[:4])
         raise NasError(f"{what}: is a space of several networks ({names}); fix them with --set, or draw one that a "
-                       "study has tried: nas draw STUDY --trial N")
+                       "study has tried: nas draw STUDY, with --trial N")
     architecture = study.space.decode({})
     if broken := architecture.conflict():
         raise NasError(f"{what}: {broken[1]}")
@@ -93,12 +93,31 @@ def _network(what: str, given: list[str], known: bool) -> _Drawn:
     return _Drawn(study.name, architecture, (info.channels, info.resolution, info.resolution), info.n_classes)
 
 
-def _trial(name: str, number: int, storage: str | None) -> _Drawn:
+def _is_study(what: str, storage: str | None) -> bool:
+    from nas.errors import NasError
+    from nas.reference import is_reference
+    from nas.studies import study_names
+    from nas.study import is_named
+
+    try:
+        return is_named(what) and not is_reference(what) and what in study_names(storage)
+    except NasError:        # no database, no study
+        return False
+
+
+def _trial(name: str, number: int | None, storage: str | None) -> _Drawn:
+    """number: None for the most accurate one."""
     from nas.errors import NasError
     from nas.network import architecture_of
+    from nas.report.results import best, empty_text
     from nas.studies import open_study
 
     stored = open_study(name, storage)
+    if number is None:
+        found = best(stored.results)
+        if found is None:
+            raise NasError(f"study {name} has nothing to draw: {empty_text(stored.results)}")
+        number = int(found["number"])
     if number not in stored.records:
         last = f"trials 0 to {max(stored.records)}" if stored.records else "no trials yet"
         raise NasError(f"study {name} has no trial {number}; it has {last}")

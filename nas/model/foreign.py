@@ -12,7 +12,8 @@
 
 Post-activation ResNet, ResNeXt, Wide ResNet and SE-ResNet are named so, those for CIFAR as well. timm rounds SE's
 hidden width up to a multiple of 8: its seresnet18 and 34, which begin with 64 channels, are other networks than ours.
-Its `legacy_` networks are too: their max-pool has no padding.
+Its `legacy_` networks are too: their max-pool has no padding. Its anti-aliased ones (`resnetaa50`, `resnetblur50`) have
+the same tensors and blur between them: their weights load, and compute something else.
 """
 
 from __future__ import annotations

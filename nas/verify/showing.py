@@ -49,11 +49,16 @@ def summary(results: Sequence[Result]) -> str:
     failed = [result for result in results if result.verdict == "FAIL"]
     open_ = sum(result.verdict == "none" for result in results)
     systems = len({result.system for result in results})
-    words = [f"{len(results)} checks of {systems} systems", f"{sum(r.verdict == 'pass' for r in results)} pass",
+    words = [f"{_many(len(results), 'check')} of {_many(systems, 'system')}",
+             f"{sum(r.verdict == 'pass' for r in results)} pass",
              f"{len(failed)} fail" + (f" ({', '.join(dict.fromkeys(r.system for r in failed))})" if failed else "")]
     if open_:
         words.append(f"{open_} without a verdict")
     return f"{', '.join(words)}; {human_seconds(sum(result.seconds for result in results))}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def write_page(results: Sequence[Result], tier: Tier, facts: Sequence[str], folder: Path) -> Path:

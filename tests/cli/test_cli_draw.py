@@ -58,7 +58,7 @@ def test_the_text_writes_nothing(tmp_path: Path) -> None:
     (["resnet20", "-o", "x.png"], "is an .svg file"),
     (["resnet20", "-o", "missing/x.svg"], "missing/x.svg: cannot be written"),
     (["space.yaml"], "is a space of several networks (depth)"),
-    (["nosuch"], "nas draw STUDY --trial N"),
+    (["nosuch"], "nor is it that of a study"),
     (["nosuch", "--trial", "1"], "no database"),
     (["resnet21"], "resnet21"),
 ])
@@ -78,6 +78,7 @@ def test_a_trial_of_a_study_is_drawn(tmp_path: Path) -> None:
                "--set", "data.train=100", "--set", "search.early_stopping=none")
     assert done.returncode == 0, done.stderr
     drawn = json.loads(nas(tmp_path, "draw", "mine", "--trial", "0", "--json").stdout)
+    assert json.loads(nas(tmp_path, "draw", "mine", "--json").stdout) == drawn, "the most accurate one"
     assert (drawn["drawing"], drawn["shape"]) == ("mine-trial-0.svg", [1, 8, 8])
     assert "mine-trial-0" in (tmp_path / "mine-trial-0.svg").read_text()
     assert "has no trial 7; it has trials 0 to 0" in nas(tmp_path, "draw", "mine", "--trial", "7").stderr
