@@ -42,7 +42,8 @@ MEASURES: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor], object]] =
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [
+    "classic", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "classic")])
 def test_a_measure_leaves_the_network_as_it_was(kind: str, measure: str) -> None:
     model, (x, y) = network(depth=3, **KINDS[kind]), images()
     before, logits = {name: value.clone() for name, value in model.state_dict().items()}, model(x).detach()

@@ -51,6 +51,7 @@ def test_a_logistic_model_against_its_whole_hessian() -> None:
     assert found.loss == pytest.approx(float(F.cross_entropy(model(x), y).detach()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [{}, {"stage": {"gate": "highway", "se_ratio": 0.5}, "order": "pre"}])
 def test_a_residual_network_against_its_whole_hessian(kind: dict) -> None:
     model, (x, y) = network(depth=1, widths=(4,), stem_width=4, **kind), images(12)

@@ -124,7 +124,8 @@ def resnet18() -> Elsewhere:
     return Elsewhere(**NETWORKS["resnet18"]).eval()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [
+    "resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name != "resnet18")])
 def test_the_same_function(name: str) -> None:
     torch.manual_seed(1)
     theirs = shaken(Elsewhere(**NETWORKS[name]))

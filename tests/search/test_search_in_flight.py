@@ -96,6 +96,7 @@ def test_what_another_study_does_not_finish_is_trained(end: str, any_database: W
     second.close()
 
 
+@pytest.mark.slow
 def test_a_search_that_has_nothing_to_do_but_wait(any_world: World) -> None:
     world = any_world
     world.ledger.create_study("first", named("first").spec())

@@ -58,6 +58,7 @@ def test_extremes_are_the_extremes(network: str, cost: str) -> None:
     assert [getattr(end[1], cost) for end in ends] == [min(every), max(every)]
 
 
+@pytest.mark.slow
 def test_extremes_of_shipped_spaces_hold_the_samples() -> None:
     for path in SPACES:
         found = load_study(path).space

@@ -156,6 +156,7 @@ def test_a_wrong_clock_of_this_machine_changes_nothing(two: tuple[Ledger, Ledger
         other.take_lease("s")
 
 
+@pytest.mark.slow
 def test_only_one_of_many_that_come_at_once_gets_it(url: str) -> None:
     """Real processes, as when several are started by one script."""
     with Ledger.open(url) as ledger:
