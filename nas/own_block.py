@@ -31,7 +31,7 @@ FOLDERS = "NAS_BLOCKS"      # the environment variable that lists where blocks a
 
 
 def folders() -> tuple[str, ...]:
-    """Where the files of blocks are looked for, besides Python's own path. Nothing of an exported folder is executed."""
+    """Where the files of blocks are looked for, besides Python's own path; never an exported folder."""
     listed = [folder for folder in os.environ.get(FOLDERS, "").split(os.pathsep) if folder]
     return tuple(folder for folder in dict.fromkeys([*listed, str(Path.cwd())])
                  if not (Path(folder) / "export.json").exists())

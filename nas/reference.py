@@ -38,7 +38,8 @@ def reference(name: str) -> Reference:
     if found is None:
         begun = [example for example in EXAMPLES if example.startswith(name.lower())]
         near = begun or difflib.get_close_matches(name.lower(), EXAMPLES, 1)
-        remedy = f"did you mean {near[0]}?" if near else f"there are e.g. {', '.join(form.examples.split()[0] for form in _FORMS)}"
+        others = (form.examples.split()[0] for form in _FORMS)
+        remedy = f"did you mean {near[0]}?" if near else f"there are e.g. {', '.join(others)}"
         raise NasError(one_line(f"{shown(name)}: is not the name of a reference network; {remedy}"))
     match, form = found
     architecture = form.make(match)
