@@ -116,7 +116,8 @@ def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | N
             yield so_far[-1]
     done = dataclasses.replace(
         so_far[-1], done=True, weights=save(trainer.weights()),
-        latency_ms=latency_ms(trainer.model, job.shape, numerics.device) if job.latency else None)
+        latency_ms=latency_ms(trainer.model, job.shape, numerics.device) if job.latency else None,
+        tested=trainer.evaluate(dataset.test) if job.test and len(dataset.test.labels) else None)
     try:
         yield done
     finally:

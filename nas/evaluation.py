@@ -32,6 +32,7 @@ class Job:
     seed: int
     epochs: int
     latency: bool = False           # measure latency_ms at the end
+    test: bool = False              # evaluate on the test part at the end: in a confirmation alone
     threads: int | None = None      # CPU threads of the worker; None: leave them
     rungs: tuple[int, ...] = ()     # epochs at which it may be stopped, and later be gone on with
     artifacts: str = ""             # where it is kept on the way; empty: in the machine's cache
@@ -79,6 +80,7 @@ class Progress:
     mistake: bool = False
     disk_full: bool = False
     latency_ms: float | None = None
+    tested: tuple[float, float] | None = None       # accuracy and loss on the test part
     weights: bytes | None = None
     device: str = ""
 

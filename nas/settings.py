@@ -118,6 +118,25 @@ class Search(Section):
     address: str | None = Field(None, description="of a running Ray cluster, e.g. auto; default: start one here")
 
 
+class Candidate(Section):
+    """Why a network is among those that are confirmed."""
+
+    role: Literal["front", "near", "control"] = Field(description=(
+        "front: on the front of the search; near: within its noise; control: drawn at random, at the cost of another"))
+    trial: int | None = Field(None, ge=0, description="of the search")
+    accuracy: float | None = Field(None, description="in the search, on the validation part")
+    beside: str | None = Field(None, description="of a control: the network whose cost it has")
+
+
+class Confirmation(Section):
+    """A front trained again in full, with several seeds; every training is then read once on the test part."""
+
+    study: str = Field("", description="the search whose networks these are")
+    top: int | None = Field(None, ge=1, description="how many were asked for; default: the front and what is near it")
+    control: int = Field(0, ge=0, description="networks drawn at random beside them")
+    networks: dict[str, Candidate] = Field({}, description="by their names under networks")
+
+
 class Budget(Section):
     """When to stop: after so many trials, or so much time, whichever comes first."""
 

@@ -24,21 +24,22 @@ from nas.errors import InvalidInput, NasError, Problem
 from nas.feasibility import never_legal, unserved
 from nas.front import Objective
 from nas.language import closest, read_space
+from nas.listed import NetworkList, read_list
 from nas.network_yaml import network_section
 from nas.own_block import look_in
 from nas.reference import is_reference, reference
-from nas.settings import Budget, Data, Recipe, Search
+from nas.settings import Budget, Confirmation, Data, Recipe, Search
 from nas.space import SearchSpace
 from nas.units import parse_duration, parse_size
 from nas.yamlfile import Document, parse, read
 
 DIRECTIONS = {"accuracy": "max", **dict.fromkeys(COSTS, "min"), "latency_ms": "min"}
-_SPACE_KEYS = ("network", "rules", "limits")
+_SPACE_KEYS = ("network", "rules", "limits", "networks")
 SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "recipe": Recipe, "search": Search, "budget": Budget}
-_KEYS = {"name", "about", "space", "objectives", "seed", *_SPACE_KEYS, *SECTIONS}
+_KEYS = {"name", "about", "space", "objectives", "seed", "confirm", *_SPACE_KEYS, *SECTIONS}
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-FIXED = ("network", "rules", "limits", "objectives", "data", "recipe", "seed")   # must not change within a study
+FIXED = ("network", "rules", "limits", "networks", "objectives", "data", "recipe", "confirm", "seed")   # in a study
 DEFAULT_TRIALS = 28
 _WRITTEN: Mapping[tuple[str, str], tuple[Callable[[object], float], str]] = {       # with units, by people
     ("budget", "time"): (parse_duration, "write e.g. 30m"), ("search", "quota"): (parse_size, "write e.g. 20GB")}
@@ -62,6 +63,7 @@ class Study:
     budget: Budget
     seed: int
     written: Mapping[str, Any]
+    confirm: Confirmation | None = None
     blamed: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
 
     def spec(self) -> dict[str, Any]:
@@ -70,6 +72,7 @@ class Study:
         return {
             "name": self.name, "about": self.about, **{k: self.written[k] for k in _SPACE_KEYS if k in self.written},
             "objectives": {o.name: o.direction for o in self.objectives}, **sections, "seed": self.seed,
+            **({"confirm": self.confirm.model_dump()} if self.confirm else {}),
         }
 
     def renamed(self, name: str) -> Study:
@@ -159,9 +162,12 @@ def study_of(document: Document, stem: str, trusted: bool = False) -> Study:
     if "space" in values:
         problems.append(document.problem(("space",), "must be the path of a space file that names no other",
                                          "write it at the top of the study file", values["space"]))
-    space = read_space(document, problems)
+    space = read_list(document, problems) if "networks" in values else read_space(document, problems)
     objectives = _objectives(document, problems)
     sections = {key: _section(model, document, key, problems) for key, model in SECTIONS.items()}
+    confirm = _section(Confirmation, document, "confirm", problems) if "confirm" in values else None
+    if isinstance(space, NetworkList):
+        sections |= _of_list(space, sections, values)
     name, about, seed = values.get("name", stem), values.get("about", ""), values.get("seed", 0)
     if not isinstance(name, str) or not NAME.fullmatch(name):
         problems.append(_bad_name(document.at(("name",)), name))
@@ -181,7 +187,17 @@ def study_of(document: Document, stem: str, trusted: bool = False) -> Study:
     if budget.trials is None and budget.time is None:
         budget = Budget(trials=DEFAULT_TRIALS)
     return Study(name, about.strip(), space, objectives, sections["data"], sections["recipe"], sections["search"],
-                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values}, document.blamed)
+                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values}, confirm, document.blamed)
+
+
+def _of_list(space: NetworkList, sections: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of a study that lists its networks, where it does not say otherwise: each of them, in their order."""
+    found = {}
+    if "sampler" not in (values.get("search") or {}):
+        found["search"] = sections["search"].model_copy(update={"sampler": "grid"})
+    if sections["budget"].trials is None and sections["budget"].time is None:
+        found["budget"] = Budget(trials=len(space.networks))
+    return found
 
 
 def _bad_name(where: str, name: object) -> Problem:

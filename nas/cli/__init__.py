@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from nas.cli import control, diagnose, draw, look, search, simulate, tools, verify
+from nas.cli import confirm, control, diagnose, draw, look, search, simulate, tools, verify
 
 app = typer.Typer(
     name="nas", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -21,6 +21,7 @@ SEARCH, RESULTS, TOOLS = "Search", "Look at results", "Tools"
 app.command("run", rich_help_panel=SEARCH)(search.run)
 app.command("inspect", rich_help_panel=SEARCH)(look.inspect)
 app.command("train", rich_help_panel=SEARCH)(search.train)
+app.command("confirm", rich_help_panel=SEARCH)(confirm.confirm)
 app.command("stop", rich_help_panel=SEARCH)(control.stop)
 app.command("retry", rich_help_panel=SEARCH)(control.retry)
 app.command("status", rich_help_panel=RESULTS)(look.status)

@@ -280,7 +280,8 @@ class Driver:
     def _job(self, trial: TrialRecord, seed: int, latency: bool, rungs: tuple[int, ...]) -> Job:
         facts, study = self.facts, self.study
         return Job(study.name, trial.number, trial.network, facts.shape, facts.classes, facts.data, study.recipe, seed,
-                   study.recipe.epochs, latency, self.threads, rungs, study.search.artifacts or "")
+                   study.recipe.epochs, latency, study.confirm is not None, self.threads, rungs,
+                   study.search.artifacts or "")
 
     def _look_again(self) -> None:
         """From time to time, take up what another study was to train: whether it still does, the ledger tells."""
@@ -367,12 +368,12 @@ class Driver:
         """Take in one more epoch of a trial's training with another seed, or its end; whether it goes on."""
         curve = self.repeats.running[number].curve
         if progress.failure:
-            self._end_repeat(number, _failed(progress), progress.failure, progress.device)
+            self._end_repeat(number, _failed(progress), progress.failure, progress)
             return False
         curve[progress.epoch - 1:progress.epoch] = [_epoch(progress)]
         self.on_epoch(self.trials[number], curve[-1])
         if progress.done:
-            self._end_repeat(number, State.COMPLETE, "", progress.device)
+            self._end_repeat(number, State.COMPLETE, "", progress)
             return False
         self.recorder.update()
         return not self.ending
@@ -382,11 +383,11 @@ class Driver:
         times = self.repeats.crashed(self.trials[number], lost)
         if times > (_LOSSES if lost else _CRASHES) and not self.ending:
             self.repeats.begin(number, seed)
-            self._end_repeat(number, State.FAILED, reason, "")
+            self._end_repeat(number, State.FAILED, reason, Progress(0))
 
-    def _end_repeat(self, number: int, state: State, reason: str, device: str) -> None:
+    def _end_repeat(self, number: int, state: State, reason: str, last: Progress) -> None:
         repeat = self.repeats.running[number]
-        self._take_in(self.recorder.finish_repeat(number, repeat.seed, state, reason, repeat.curve, device))
+        self._take_in(self.recorder.finish_repeat(number, repeat.seed, state, reason, repeat.curve, last))
         self._accuracies_changed()
 
     def _take_in(self, trial: TrialRecord) -> None:
@@ -432,4 +433,5 @@ def _epoch(progress: Progress) -> EpochRecord:
 def evaluation_key(study: Study, facts: DataFacts, judged: Judgement) -> EvaluationKey:
     """What a training of the judged network is stored under."""
     recipe = study.recipe
-    return EvaluationKey(judged.architecture.id, recipe_key(recipe), facts.key, study.seed, recipe.epochs)
+    how = recipe_key(recipe) + "-test" * (study.confirm is not None)        # what is read on the test part is more
+    return EvaluationKey(judged.architecture.id, how, facts.key, study.seed, recipe.epochs)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from nas.evaluation import Progress
-from nas.store import EpochRecord, Ledger, Projection, State, TrialRecord
+from nas.store import EpochRecord, Ledger, Projection, State, Tested, TrialRecord
 
 EVERY = 1.0     # seconds between batches, and between updates of the projection
 
@@ -49,19 +49,20 @@ class Recorder:
                     self.ledger.record_epoch(self.study, number, earlier)
                 return self.ledger.finish_trial(
                     self.study, number, state, reason, epoch=epoch, latency_ms=last.latency_ms, device=last.device,
-                    checkpoint=checkpoint, checkpoint_sha256=sha256)
+                    checkpoint=checkpoint, checkpoint_sha256=sha256, tested=_tested(last))
 
         return self.ledger.patiently(write)
 
     def finish_repeat(self, number: int, seed: int, state: State, reason: str, curve: Sequence[EpochRecord],
-                      device: str) -> TrialRecord:
+                      last: Progress) -> TrialRecord:
         """Commit the end of a training of a trial with another seed."""
         seconds = self._uncharged()
 
         def write() -> TrialRecord:
             with self.ledger.batch():
                 self.ledger.add_seconds(self.study, seconds)
-                return self.ledger.finish_repeat(self.study, number, seed, state, reason, curve, device)
+                return self.ledger.finish_repeat(self.study, number, seed, state, reason, curve, last.device,
+                                                 _tested(last))
 
         return self.ledger.patiently(write)
 
@@ -102,3 +103,7 @@ class Recorder:
             return 0.0
         self._charged = now
         return now - before
+
+
+def _tested(last: Progress) -> Tested | None:
+    return None if last.tested is None else Tested(*last.tested)

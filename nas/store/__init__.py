@@ -19,6 +19,7 @@ from nas.store.records import (
     Refusals,
     State,
     StudyRecord,
+    Tested,
     Training,
     TrialRecord,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EpochRecord", "EvaluationKey", "EvaluationRecord", "IllegalStep", "LeaseHeld",
     "LeaseLost", "Ledger", "Projection", "Refusals", "State", "StoreError",
-    "StudyRecord", "Training", "TrialRecord",
+    "StudyRecord", "Tested", "Training", "TrialRecord",
 ]
 
 

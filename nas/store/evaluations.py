@@ -13,7 +13,7 @@ from nas.network import Network
 from nas.nodes import Cost
 from nas.store import inserting, lease
 from nas.store.inserting import number
-from nas.store.records import EpochRecord, EvaluationKey, State
+from nas.store.records import EpochRecord, EvaluationKey, State, Tested
 from nas.store.tables import ARCHITECTURE, EPOCH, EVALUATION, STUDY
 
 _this = EVALUATION.c.id == bindparam("of_evaluation")
@@ -85,6 +85,13 @@ def cost_of(connection: Connection, evaluation_id: int) -> Cost:
 def set_values(connection: Connection, evaluation_id: int, **values: Any) -> None:
     """Other values in the row."""
     connection.execute(_SET, {"of_evaluation": evaluation_id, **values})
+
+
+def test_values(tested: Tested | None) -> dict[str, Any]:
+    """The columns of what was read on the test part, just now."""
+    if tested is None:
+        return {}
+    return {"test_accuracy": tested.accuracy, "test_loss": number(tested.loss), "tested": inserting.now()}
 
 
 def drop(connection: Connection, evaluation_id: int) -> None:

@@ -24,6 +24,7 @@ from nas.store.records import (
     Refusals,
     State,
     StudyRecord,
+    Tested,
     TrialRecord,
 )
 from nas.store.tables import STUDY, TRIAL
@@ -179,11 +180,11 @@ class Ledger(Transactions):
     @patient
     def finish_trial(self, study: str, number: int, state: State, reason: str = "", epoch: EpochRecord | None = None,
                      latency_ms: float | None = None, device: str = "", checkpoint: str | None = None,
-                     checkpoint_sha256: str | None = None) -> TrialRecord:
+                     checkpoint_sha256: str | None = None, tested: Tested | None = None) -> TrialRecord:
         """The end of a trial, with its last epoch if that is not written yet."""
         with self._study(study) as (connection, study_id):
             writing.finish(connection, study_id, number, state, reason, epoch, latency_ms, device, checkpoint,
-                           checkpoint_sha256)
+                           checkpoint_sha256, tested)
             return reading.trials(connection, study_id, [number])[0]
 
     @patient
@@ -246,10 +247,11 @@ class Ledger(Transactions):
 
     @patient
     def finish_repeat(self, study: str, number: int, seed: int, state: State, reason: str = "",
-                      curve: Sequence[EpochRecord] = (), device: str = "") -> TrialRecord:
+                      curve: Sequence[EpochRecord] = (), device: str = "",
+                      tested: Tested | None = None) -> TrialRecord:
         """The end of the training of a trial with another seed; its accuracy is now the mean over one more."""
         with self._study(study) as (connection, study_id):
-            writing.finish_repeat(connection, study_id, number, seed, state, reason, curve, device)
+            writing.finish_repeat(connection, study_id, number, seed, state, reason, curve, device, tested)
             return reading.trials(connection, study_id, [number])[0]
 
     # what there is

@@ -29,7 +29,8 @@ _CHUNK = 500    # numbers in one IN: below every database's limit
 _e, _t = EVALUATION.c, TRIAL.c
 _KEY = (_e.architecture_id, _e.recipe_key, _e.data_key, _e.seed, _e.epochs)
 _RESULT = (_e.epochs_done, _e.accuracy, _e.loss, _e.latency_ms, _e.params, _e.macs, _e.activations, _e.seconds,
-           _e.device, _e.checkpoint, _e.checkpoint_sha256, STUDY.c.name.label("trained_by"))
+           _e.device, _e.checkpoint, _e.checkpoint_sha256, _e.test_accuracy, _e.test_loss, _e.tested,
+           STUDY.c.name.label("trained_by"))
 _mine = _t.study_id == bindparam("of_study")
 _TRIALS = (
     select(_t.number, _t.state, _t.reason, _t.point, _t.sampler_attrs, _t.reused, _t.created, _t.finished,
@@ -43,7 +44,8 @@ _EPOCHS = (
     .join(EPOCH, EPOCH.c.evaluation_id == _t.evaluation_id)
     .where(_mine).order_by(_t.number, EPOCH.c.epoch))
 _REPEATS = (
-    select(REPEAT.c.number, REPEAT.c.seed, _e.state, _e.reason, _e.accuracy, _e.loss, _e.seconds)
+    select(REPEAT.c.number, REPEAT.c.seed, _e.state, _e.reason, _e.accuracy, _e.loss, _e.seconds, _e.test_accuracy,
+           _e.test_loss, _e.tested)
     .join(EVALUATION, _e.id == REPEAT.c.evaluation_id)
     .where(REPEAT.c.study_id == bindparam("of_study")).order_by(REPEAT.c.number, REPEAT.c.seed))
 _numbers: BindParameter[Any] = bindparam("of_numbers", expanding=True)
@@ -125,7 +127,8 @@ def _rows(connection: Connection, every: Any, some: Any, study_id: int, numbers:
 
 def _trial(row: Any, repeats: Sequence[Training]) -> TrialRecord:
     key = _key(row)
-    first = Training(key.seed, row.state, row.reason, row.accuracy, row.loss, row.seconds)
+    first = Training(key.seed, row.state, row.reason, row.accuracy, row.loss, row.seconds, row.test_accuracy,
+                     row.test_loss, row.tested)
     whole = [first, *(one for one in repeats if one.state is State.COMPLETE)]
     return TrialRecord(
         number=row.number, state=row.state, reason=row.reason, point=row.point, sampler_attrs=row.sampler_attrs,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from nas.architecture import Architecture
 from nas.network import Network, architecture_of
@@ -41,6 +41,13 @@ class State(StrEnum):
     def stored(self) -> bool:
         """Whether the result stands and serves other studies. What one search stopped, another may train to the end."""
         return self is State.COMPLETE
+
+
+class Tested(NamedTuple):
+    """What a training gave on the test part: accuracy in [0, 1], mean cross-entropy in nats."""
+
+    accuracy: float
+    loss: float
 
 
 class IllegalStep(RuntimeError):
@@ -144,7 +151,10 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One of the trainings of a trial: its seed, and how it stands. accuracy and loss are those of its last epoch."""
+    """One of the trainings of a trial: its seed, and how it stands. accuracy and loss are those of its last epoch.
+
+    tested: when it was read on the test part: once, and in a confirmation alone; test_accuracy and test_loss are so.
+    """
 
     seed: int
     state: State
@@ -152,6 +162,9 @@ class Training:
     accuracy: float | None
     loss: float | None
     seconds: float
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    tested: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

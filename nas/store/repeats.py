@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, select
 
 from nas.store import evaluations, inserting
-from nas.store.records import EpochRecord, EvaluationKey, IllegalStep, State
+from nas.store.records import EpochRecord, EvaluationKey, IllegalStep, State, Tested
 from nas.store.tables import EPOCH, EVALUATION, REPEAT
 
 _this = (REPEAT.c.study_id == bindparam("of_study"), REPEAT.c.number == bindparam("of_number"),
@@ -33,7 +33,7 @@ def start(connection: Connection, study_id: int, number: int, seed: int, first: 
 
 
 def finish(connection: Connection, study_id: int, number: int, seed: int, key: EvaluationKey, state: State,
-           reason: str, curve: Sequence[EpochRecord], device: str) -> None:
+           reason: str, curve: Sequence[EpochRecord], device: str, tested: Tested | None = None) -> None:
     """The training with `seed` has come to its end, with all its epochs."""
     found = _found(connection, study_id, number, seed)
     if found is None:
@@ -44,7 +44,7 @@ def finish(connection: Connection, study_id: int, number: int, seed: int, key: E
     for epoch in curve:
         evaluations.write_epoch(connection, evaluation_id, epoch)
     evaluations.set_values(connection, evaluation_id, state=state, reason=reason, finished=inserting.now(),
-                           device=device)
+                           device=device, **evaluations.test_values(tested))
     if state.stored:
         evaluations.claim(connection, evaluation_id, dataclasses.replace(key, seed=seed))
 

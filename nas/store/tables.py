@@ -103,6 +103,9 @@ class EvaluationRow(Base):
     accuracy: Mapped[float | None]
     loss: Mapped[float | None]
     latency_ms: Mapped[float | None]
+    test_accuracy: Mapped[float | None]
+    test_loss: Mapped[float | None]
+    tested: Mapped[datetime | None]
     params: Mapped[int] = mapped_column(BigInteger)
     macs: Mapped[int] = mapped_column(BigInteger)
     activations: Mapped[int] = mapped_column(BigInteger)

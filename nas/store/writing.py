@@ -16,7 +16,7 @@ from nas.network import Network
 from nas.nodes import Cost
 from nas.store import evaluations, inserting, repeats
 from nas.store.evaluations import Held
-from nas.store.records import EpochRecord, EvaluationKey, IllegalStep, Point, Refusals, State
+from nas.store.records import EpochRecord, EvaluationKey, IllegalStep, Point, Refusals, State, Tested
 from nas.store.tables import EPOCH, EVALUATION, INFEASIBLE, STUDY, TRIAL
 
 _ENDS = {
@@ -124,7 +124,8 @@ def record_epoch(connection: Connection, study_id: int, number: int, epoch: Epoc
 
 
 def finish(connection: Connection, study_id: int, number: int, state: State, reason: str, epoch: EpochRecord | None,
-           latency_ms: float | None, device: str, checkpoint: str | None, sha256: str | None) -> None:
+           latency_ms: float | None, device: str, checkpoint: str | None, sha256: str | None,
+           tested: Tested | None = None) -> None:
     """A trial comes to its end, with its last epoch if that is not written yet."""
     trial = _trial(connection, study_id, number)
     if trial.state is state and state.finished:
@@ -136,7 +137,8 @@ def finish(connection: Connection, study_id: int, number: int, state: State, rea
     now = inserting.now()
     _set_trial(connection, study_id, number, state=state, reason=reason, finished=now)
     evaluations.set_values(connection, trial.evaluation_id, state=state, reason=reason, finished=now, device=device,
-                    latency_ms=inserting.number(latency_ms), checkpoint=checkpoint, checkpoint_sha256=sha256)
+                    latency_ms=inserting.number(latency_ms), checkpoint=checkpoint, checkpoint_sha256=sha256,
+                    **evaluations.test_values(tested))
     if state.stored:
         evaluations.claim(connection, trial.evaluation_id, trial.key)
 
@@ -238,7 +240,7 @@ def start_repeat(connection: Connection, study_id: int, number: int, seed: int) 
 
 
 def finish_repeat(connection: Connection, study_id: int, number: int, seed: int, state: State, reason: str,
-                  curve: Sequence[EpochRecord], device: str) -> None:
+                  curve: Sequence[EpochRecord], device: str, tested: Tested | None = None) -> None:
     """The training of a trial with another seed comes to its end, with all its epochs."""
     trial = _trial(connection, study_id, number)
-    repeats.finish(connection, study_id, number, seed, trial.key, state, reason, curve, device)
+    repeats.finish(connection, study_id, number, seed, trial.key, state, reason, curve, device, tested)

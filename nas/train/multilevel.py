@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nas.levels import level_epochs
 from nas.settings import Recipe
-from nas.train.data import Dataset
+from nas.train.data import Dataset, Split
 from nas.train.numerics import Numerics
 from nas.train.trainer import EpochResult, Trainer
 
@@ -110,6 +110,10 @@ class LevelTrainer:
             model.load_state_dict(grow(self._trainer.weights(), model.state_dict()))
             self._enter(self.level + 1, model)
         return self._trainer.run_epoch()
+
+    def evaluate(self, split: Split | None = None) -> tuple[float, float]:
+        """As `Trainer.evaluate`, of the level's network."""
+        return self._trainer.evaluate(split)
 
     def weights(self) -> dict[str, Tensor]:
         """As `Trainer.weights`, of the level's network."""

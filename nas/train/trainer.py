@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from nas.settings import Recipe
 from nas.train.augment import Augmentation, Batches
-from nas.train.data import Dataset, Preprocess
+from nas.train.data import Dataset, Preprocess, Split
 from nas.train.evaluation import accuracy_and_loss, recalibrate
 from nas.train.flat import Flat, portable
 from nas.train.numerics import Numerics
@@ -110,10 +110,12 @@ class Trainer:
         self.epoch += 1
         return float(total) / steps
 
-    def evaluate(self) -> tuple[float, float]:
-        """Accuracy and loss of the averaged weights on the validation part; before any training, of the weights."""
+    def evaluate(self, split: Split | None = None) -> tuple[float, float]:
+        """Accuracy and loss of the averaged weights on `split`, the validation part; before any training, of the
+        weights."""
         dataset = self.dataset
-        return accuracy_and_loss(self._averaged_model(), dataset.validation, dataset.mean, dataset.std, self.device)
+        return accuracy_and_loss(self._averaged_model(), split or dataset.validation, dataset.mean, dataset.std,
+                                 self.device)
 
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights as evaluated, with norm statistics of their own: the model's state, on the CPU."""

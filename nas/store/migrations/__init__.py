@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from nas.errors import NasError
 
 VERSION_TABLE = "nas_alembic_version"
-REVISIONS = ("1", "2", "3")
+REVISIONS = ("1", "2", "3", "4")
 """All revisions, oldest first; the files in `versions/` in order."""
 HEAD = REVISIONS[-1]
 _LOCK = 0x6E6173    # 'nas': of PostgreSQL's advisory lock
