@@ -26,6 +26,7 @@ SURFACE = {
     "run": "path --address --artifacts --budget --data --executor --fork --gpus-per-trial --json --keep --name --quota "
            "--repeats --sampler "
            "--seed --set --storage --trials --workers",
+    "confirm": "name --control --epochs --front --json --name --seeds --set --storage --top --workers",
     "stop": "name --json --storage",
     "retry": "name --failed --json --storage",
     "inspect": "path --budget --data --json --set",
