@@ -62,6 +62,7 @@ class Study:
     budget: Budget
     seed: int
     written: Mapping[str, Any]
+    file: str = field(default="", repr=False, compare=False)        # that it was read from
     blamed: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
 
     def spec(self) -> dict[str, Any]:
@@ -86,6 +87,8 @@ class Study:
         found: list[str] = []
         for key in FIXED:
             _differences(key, was.get(key), mine.get(key), found)
+        latency = was.get("search", {}).get("latency", "measured")      # of another kind, they do not compare
+        _differences("search.latency", latency, self.search.latency, found)
         return found
 
 
@@ -181,7 +184,8 @@ def study_of(document: Document, stem: str, trusted: bool = False) -> Study:
     if budget.trials is None and budget.time is None:
         budget = Budget(trials=DEFAULT_TRIALS)
     return Study(name, about.strip(), space, objectives, sections["data"], sections["recipe"], sections["search"],
-                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values}, document.blamed)
+                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values}, document.name,
+                 document.blamed)
 
 
 def _bad_name(where: str, name: object) -> Problem:
