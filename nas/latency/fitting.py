@@ -28,7 +28,7 @@ from nas.study import Study
 
 SECONDS = 0.5           # of rounds of a network, each of two times
 _FEWEST = 10            # networks
-_DRAWS = 20_000         # for all of them
+_DRAWS = 2_000          # in a row that give no further network: there is none
 _HELD = 10              # networks that are measured without letting a training in between
 _FOLDS = 10
 
@@ -65,14 +65,14 @@ def make_table(
 
 def distinct(space: SearchSpace, shape: Shape, classes: int, count: int) -> list[Sequence]:
     """Random feasible networks of the space, each once; fewer where there are no more to be found."""
-    rng, found = random.Random(0), dict[str, Sequence]()
-    for _ in range(_DRAWS):
-        if len(found) == count:
-            break
+    rng, found, vain = random.Random(0), dict[str, Sequence](), 0
+    while len(found) < count and vain < _DRAWS:
         point = space.sample(rng)
         judged = space.judge(point, shape, classes)
-        if not judged.broken:
-            found.setdefault(judged.architecture.id, plan(space.decode(point), shape, classes))
+        vain += 1
+        if not judged.broken and judged.architecture.id not in found:
+            found[judged.architecture.id] = plan(space.decode(point), shape, classes)
+            vain = 0
     return list(found.values())
 
 

@@ -16,8 +16,8 @@ from nas.study import load_study
 
 ROOT = Path(__file__).parents[2]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
-COMMANDS = ["run", "inspect", "train", "stop", "retry", "status", "report", "export", "diagnose", "draw", "dashboard",
-            "simulate", "verify", "bench", "schema"]
+COMMANDS = ["run", "inspect", "train", "stop", "retry", "status", "report", "export", "diagnose", "draw", "measure",
+            "dashboard", "simulate", "verify", "bench", "schema"]
 
 
 def ran(*words: str) -> subprocess.CompletedProcess[str]:
