@@ -19,7 +19,8 @@ from safetensors.torch import save
 from nas import snapshots
 from nas.data import Dataset, load
 from nas.evaluation import Job, Progress
-from nas.latency import latency_ms
+from nas.lane import training
+from nas.latency.timing import latency_ms
 from nas.levels import level_architectures
 from nas.model import build
 from nas.own_block import folders, look_in
@@ -102,7 +103,8 @@ def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | N
     kept = time.monotonic()
     for number in range(len(so_far) + 1, job.epochs + 1):
         try:
-            result = trainer.run_epoch()
+            with training():
+                result = trainer.run_epoch()
         except Diverged as error:
             yield Progress(number, failure=str(error), device=_device_name(numerics))
             return
@@ -116,12 +118,17 @@ def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | N
             yield so_far[-1]
     done = dataclasses.replace(
         so_far[-1], done=True, weights=save(trainer.weights()),
-        latency_ms=latency_ms(trainer.model, job.shape, numerics.device) if job.latency else None,
+        latency_ms=_latency_ms(job, numerics.device) if job.latency else None,
         tested=trainer.evaluate(dataset.test) if job.test and len(dataset.test.labels) else None)
     try:
         yield done
     finally:
         snapshots.forget(place)     # now that it is taken: where a worker dies before that, another one goes on from it
+
+
+def _latency_ms(job: Job, device: Literal["cpu", "cuda"]) -> float:
+    """Of the network as it is exported, not as it is trained: with quicker layers, and perhaps in another layout."""
+    return latency_ms(plan(job.architecture, job.shape, job.classes), device)
 
 
 def _device_name(numerics: Numerics) -> str:

@@ -12,12 +12,15 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nas.data import cache
+
+_T = TypeVar("_T")
+_FILE = "speed.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +81,26 @@ def recorded_speed(device: str | None = None, threads: int | None = None) -> Spe
 
 
 def recorded_speeds() -> dict[str, Speed]:
-    """All kept figures by key. A file that cannot be read counts as empty: it is measured anew."""
-    try:
-        entries: Any = json.loads(_file().read_text(encoding="utf-8"))
-        return {speed.key: speed for speed in (Speed(**entry) for entry in entries)}
-    except (OSError, ValueError, TypeError):
-        return {}
+    """All kept figures by key."""
+    return {speed.key: speed for speed in entries(_FILE, lambda entry: Speed(**entry))}
 
 
 def record(speed: Speed) -> None:
-    """Keep `speed` in place of older figures of its key; the file is replaced in one step, or not at all."""
-    speeds = {**recorded_speeds(), speed.key: speed}
-    text = json.dumps([asdict(kept) for kept in speeds.values()], indent=1)
-    file = _file()
+    """Keep `speed` in place of older figures of its key."""
+    keep(_FILE, [asdict(kept) for kept in {**recorded_speeds(), speed.key: speed}.values()])
+
+
+def entries(name: str, made: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
+    """What the file `name` of the cache folder holds. One that cannot be read counts as empty: it is measured anew."""
+    try:
+        return [made(entry) for entry in json.loads((cache.root() / name).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def keep(name: str, kept: Sequence[Mapping[str, Any]]) -> None:
+    """Have the file `name` of the cache folder hold just these; it is replaced in one step, or not at all."""
+    file, text = cache.root() / name, json.dumps(kept, indent=1)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name)
@@ -120,7 +130,3 @@ def processor() -> str:
     formats = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     numbers = "/".join(fields.get(name, "?") for name in ("cpu family", "model", "stepping"))
     return " ".join([fields.get("model name", platform.machine()), f"({numbers})", *formats])
-
-
-def _file() -> Path:
-    return cache.root() / "speed.json"

@@ -101,6 +101,9 @@ class Search(Section):
 
     sampler: Literal["random", "tpe", "nsga2", "nsga3", "gp", "cmaes", "qmc", "grid"] = Field(
         "tpe", description="who proposes points")
+    latency: Literal["measured", "table"] = Field("measured", description=(
+        "where the objective latency_ms comes from; measured: after each training; table: predicted before it, by "
+        "what nas measure --table keeps"))
     early_stopping: EarlyStopping = EarlyStopping()
     repeats: int = Field(1, ge=1, le=100, description=(
         "seeds that each network trained to the end is trained with; its accuracy is their mean"))

@@ -64,6 +64,7 @@ class Study:
     seed: int
     written: Mapping[str, Any]
     confirm: Confirmation | None = None
+    file: str = field(default="", repr=False, compare=False)        # that it was read from
     blamed: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
 
     def spec(self) -> dict[str, Any]:
@@ -89,6 +90,8 @@ class Study:
         found: list[str] = []
         for key in FIXED:
             _differences(key, was.get(key), mine.get(key), found)
+        latency = was.get("search", {}).get("latency", "measured")      # of another kind, they do not compare
+        _differences("search.latency", latency, self.search.latency, found)
         return found
 
 
@@ -187,7 +190,8 @@ def study_of(document: Document, stem: str, trusted: bool = False) -> Study:
     if budget.trials is None and budget.time is None:
         budget = Budget(trials=DEFAULT_TRIALS)
     return Study(name, about.strip(), space, objectives, sections["data"], sections["recipe"], sections["search"],
-                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values}, confirm, document.blamed)
+                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values}, confirm, document.name,
+                 document.blamed)
 
 
 def _of_list(space: NetworkList, sections: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

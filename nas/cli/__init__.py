@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from nas.cli import confirm, control, diagnose, draw, look, search, simulate, tools, verify
+from nas.cli import confirm, control, diagnose, draw, look, measure, search, simulate, tools, verify
 
 app = typer.Typer(
     name="nas", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -29,6 +29,7 @@ app.command("report", rich_help_panel=RESULTS)(look.report)
 app.command("export", rich_help_panel=RESULTS)(look.export)
 app.command("diagnose", rich_help_panel=RESULTS)(diagnose.diagnose)
 app.command("draw", rich_help_panel=RESULTS)(draw.draw)
+app.command("measure", rich_help_panel=RESULTS)(measure.measure)
 app.command("dashboard", rich_help_panel=RESULTS)(look.dashboard)
 app.command("simulate", rich_help_panel=TOOLS)(simulate.simulate)
 app.command("verify", rich_help_panel=TOOLS)(verify.verify)

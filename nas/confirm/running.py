@@ -79,7 +79,8 @@ def _made(stored: StoredStudy, title: str, top: int | None, front: bool, control
     recipe = study.recipe.model_dump() | {
         "schedule": "one_cycle", "epochs": epochs or math.ceil(EPOCHS * study.recipe.epochs)}
     search = study.search.model_dump() | {
-        "sampler": "grid", "early_stopping": {"kind": "none"}, "repeats": SEEDS, "keep": "all"}
+        "sampler": "grid", "early_stopping": {"kind": "none"}, "repeats": SEEDS, "keep": "all",
+        "latency": "measured"}
     return {
         "name": title, "about": f"The front of {stored.name}, trained again in full with several seeds.",
         "networks": {name: network_section(one.network) for name, one in chosen.items()},

@@ -23,6 +23,7 @@ from nas.search.effort import Effort
 from nas.search.halving import Halving
 from nas.search.observations import Observations
 from nas.search.pace import Pace
+from nas.search.predicted import Predict, predicted
 from nas.search.proposals import DataFacts, Proposal, Proposals
 from nas.search.recorder import Recorder
 from nas.search.repeats import Repeats
@@ -55,15 +56,16 @@ class Tally:
 class Driver:
     """One run of one study. `on_epoch` is called with every epoch, `on_trial` with every trial that ends.
 
-    clock: tells the seconds that the time budget is of.
+    clock: tells the seconds that the time budget is of. predict: a network's latency, where that is not measured.
     """
 
     def __init__(
         self, study: Study, ledger: Ledger, facts: DataFacts, folder: Path, projection: Projection | None = None,
         threads: int | None = None, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic,
+        predict: Predict | None = None,
     ):
         self.study, self.ledger, self.facts = study, ledger, facts
-        self.threads = threads
+        self.threads, self.predict = threads, predict
         self.on_trial: Callable[[TrialRecord], None] = lambda trial: None
         self.on_epoch: Callable[[TrialRecord, EpochRecord], None] = lambda trial, epoch: None
         self.halving = Halving(study.search.early_stopping, study.recipe.epochs)
@@ -239,13 +241,14 @@ class Driver:
         assert judged.cost is not None
         self.new_trials += 1
         cost, refused = judged.cost, self.proposals.take_refused()
+        attrs = proposal.attrs | predicted(self.predict, judged.architecture)
         self.tally.refuse(refused)
 
         def write() -> TrialRecord:
             with self.ledger.batch():
                 if refused:
                     self.ledger.add_infeasible(name, refused)
-                return self.ledger.start_trial(name, number, proposal.point, proposal.attrs, judged.architecture,
+                return self.ledger.start_trial(name, number, proposal.point, attrs, judged.architecture,
                                                cost, evaluation_key(self.study, self.facts, judged))
 
         return self.ledger.patiently(write)
@@ -274,7 +277,7 @@ class Driver:
             return None
         self._running.add(number)
         self.recorder.update()
-        latency = any(objective.name == "latency_ms" for objective in study.objectives)
+        latency = self.predict is None and any(objective.name == "latency_ms" for objective in study.objectives)
         return self._job(trial, study.seed, latency, self.halving.rungs)
 
     def _job(self, trial: TrialRecord, seed: int, latency: bool, rungs: tuple[int, ...]) -> Job:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.search.driver import evaluation_key
+from nas.search.predicted import Predict, predicted
 from nas.search.proposals import DataFacts
 from nas.space import Point, SearchSpace
 from nas.store import Ledger, State
 from nas.study import Study
 
 
-def forked(ledger: Ledger, study: Study, facts: DataFacts) -> Study:
+def forked(ledger: Ledger, study: Study, facts: DataFacts, predict: Predict | None = None) -> Study:
     """`study` under a free name, NAME-2 and so on; the same one again where it was forked so before.
 
     It begins with the earlier study's complete results, as far as its own settings would give the same: trials whose
@@ -23,18 +24,18 @@ def forked(ledger: Ledger, study: Study, facts: DataFacts) -> Study:
         number += 1
     found = study.renamed(f"{study.name}-{number}")
     if there is None:
-        ledger.patiently(lambda: _begin(ledger, study.name, found, facts))
+        ledger.patiently(lambda: _begin(ledger, study.name, found, facts, predict))
     return found
 
 
-def _begin(ledger: Ledger, parent: str, study: Study, facts: DataFacts) -> None:
+def _begin(ledger: Ledger, parent: str, study: Study, facts: DataFacts, predict: Predict | None) -> None:
     """Make the study with all that it inherits, in one commit: one that is killed here leaves no half of it."""
     with ledger.batch():
         ledger.create_study(study.name, study.spec())
-        _inherit(ledger, parent, study, facts)
+        _inherit(ledger, parent, study, facts, predict)
 
 
-def _inherit(ledger: Ledger, parent: str, study: Study, facts: DataFacts) -> None:
+def _inherit(ledger: Ledger, parent: str, study: Study, facts: DataFacts, predict: Predict | None) -> None:
     number = 0
     for trial in ledger.trials(parent):
         point = _fitting(study.space, trial.point) if trial.state is State.COMPLETE else None
@@ -43,7 +44,7 @@ def _inherit(ledger: Ledger, parent: str, study: Study, facts: DataFacts) -> Non
         judged = study.space.judge(point, facts.shape, facts.classes)
         key = evaluation_key(study, facts, judged)
         if not judged.broken and ledger.stored_evaluation(key) is not None:
-            ledger.reuse_trial(study.name, number, point, {}, key)
+            ledger.reuse_trial(study.name, number, point, predicted(predict, judged.architecture), key)
             number += 1
 
 

@@ -53,7 +53,7 @@ class Observations:
     def _highest(self) -> int:
         """The highest level that enough trials have reached."""
         levels = self.halving.levels
-        if any(o.name == "latency_ms" for o in self.study.objectives):
+        if self.study.search.latency == "measured" and any(o.name == "latency_ms" for o in self.study.objectives):
             return levels[-1]
         enough = max(8, len(self.study.space.axes))
         return max((level for level in levels if self.halving.reached(level) >= enough), default=levels[0])

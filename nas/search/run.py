@@ -22,6 +22,7 @@ from nas.search.driver import Driver
 from nas.search.fork import forked
 from nas.search.local import run_local
 from nas.search.pace import Pace
+from nas.search.predicted import Predict, predictor
 from nas.search.proposals import DataFacts
 from nas.search.samplers import readable_distribution
 from nas.search.tenure import Tenure, tenure
@@ -100,7 +101,9 @@ def run(
         workers = workers_of(study.search, evaluate is None)
         obtainable(study.data)
         info = describe(study.data, view.say)
-        check_limits(study.space, (info.channels, info.resolution, info.resolution), info.n_classes)
+        shape = (info.channels, info.resolution, info.resolution)
+        check_limits(study.space, shape, info.n_classes)
+        predict = predictor(study, shape, info.n_classes, workers)
     with Ledger.open(storage or default_storage(home)) as ledger:
         with study.blamed():
             dataset = load(study.data, view.say)
@@ -112,28 +115,29 @@ def run(
         if changed:
             if not fork:
                 raise NasError(_changed(study.name, changed))
-            study = forked(ledger, study, facts)
+            study = forked(ledger, study, facts, predict)
             folder = _folder(home, study.name)
             known = sum(trial.reused for trial in ledger.trials(study.name))
             view.say(f"fork      {study.name}, because of {'; '.join(changed)}: {known} results hold for both")
         with log_to(folder), tenure(ledger, study.name, lease_seconds) as held:
             ledger.update_spec(study.name, study.spec())
             write_spec(folder, study)
-            outcome = _search(study, ledger, held, dataset, facts, workers, folder, home, view, evaluate)
+            outcome = _search(study, ledger, held, dataset, facts, workers, folder, home, view, evaluate, predict)
     outcome.stored.write_report()
     return outcome
 
 
 def _search(
     study: Study, ledger: Ledger, held: Tenure, dataset: Dataset, facts: DataFacts, workers: Workers, folder: Path,
-    home: Path, view: View, evaluate: Evaluator | None,
+    home: Path, view: View, evaluate: Evaluator | None, predict: Predict | None,
 ) -> Outcome:
     objectives = {objective.name: objective.direction for objective in study.objectives}
     axes = {axis.name: readable_distribution(axis) for axis in study.space.axes}
     projection = Projection(ledger, study.name, objectives, axes)
     training = evaluate is None
     pace = Pace(_seconds_per_mac(dataset, workers) if training else 0.0)
-    driver = Driver(study, ledger, facts, folder, projection, threads=workers.threads, pace=pace)
+    driver = Driver(study, ledger, facts, folder, projection, threads=workers.threads, pace=pace,
+                    predict=predict)
     driver.on_trial = lambda trial: view.trial(driver, trial)
     driver.on_epoch = lambda trial, epoch: view.epoch(driver, trial, epoch)
     held.end = driver.stop

@@ -31,7 +31,8 @@ class Weights:
         A part of the digest is in the name: whoever lost the study to another driver and does not know it yet does not
         write over that one's file.
         """
-        trial = dataclasses.replace(trial, accuracy=last.accuracy, latency_ms=last.latency_ms, state=State.COMPLETE)
+        trial = dataclasses.replace(trial, accuracy=last.accuracy, latency_ms=last.latency_ms or trial.latency_ms,
+                                    state=State.COMPLETE)
         if last.weights is None or not self._keeps(trial) or not self._has_room(trial, len(last.weights)):
             return None, None
         self.ledger.confirm_lease(self.study.name)

@@ -13,6 +13,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from nas.network import Network, network_from_dict
 from nas.store.records import (
+    PREDICTED,
     EpochRecord,
     EvaluationKey,
     EvaluationRecord,
@@ -134,8 +135,8 @@ def _trial(row: Any, repeats: Sequence[Training]) -> TrialRecord:
         number=row.number, state=row.state, reason=row.reason, point=row.point, sampler_attrs=row.sampler_attrs,
         network=_network(json.dumps(row.canonical)), architecture_id=key.architecture_id, line=row.line,
         params=row.params, macs=row.macs, activations=row.activations, accuracy=_mean(one.accuracy for one in whole),
-        loss=_mean(one.loss for one in whole), latency_ms=row.latency_ms, epochs=row.epochs_done,
-        seconds=row.seconds + sum(one.seconds for one in repeats), reused=row.reused,
+        loss=_mean(one.loss for one in whole), latency_ms=row.sampler_attrs.get(PREDICTED, row.latency_ms),
+        epochs=row.epochs_done, seconds=row.seconds + sum(one.seconds for one in repeats), reused=row.reused,
         created=row.created, finished=row.finished, checkpoint=row.checkpoint,
         checkpoint_sha256=row.checkpoint_sha256, evaluation_key=key, device=row.device, trained_by=row.trained_by,
         trainings=(first, *repeats))

@@ -21,6 +21,9 @@ from nas.network import Network, architecture_of
 Point = Mapping[str, Any]
 """Axis name to number or text, as the sampler proposed it."""
 
+PREDICTED = "latency_ms"
+"""Among what is kept with a trial's point: its predicted latency, in place of one measured after the training."""
+
 
 class State(StrEnum):
     """Where a trial stands. The last four are final, but for a PRUNED one that is promoted."""

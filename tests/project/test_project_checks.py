@@ -17,7 +17,7 @@ from nas.study import load_study
 ROOT = Path(__file__).parents[2]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 COMMANDS = ["run", "inspect", "train", "confirm", "stop", "retry", "status", "report", "export", "diagnose", "draw",
-            "dashboard", "simulate", "verify", "bench", "schema"]
+            "measure", "dashboard", "simulate", "verify", "bench", "schema"]
 
 
 def ran(*words: str) -> subprocess.CompletedProcess[str]:

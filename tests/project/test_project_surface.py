@@ -36,6 +36,7 @@ SURFACE = {
     "export": "name --best --front --json --knee --storage --trial",
     "diagnose": "network --data --images --json --only --output --seed --storage --trial",
     "draw": "network --channels --classes --data --json --output --resolution --set --storage --text --trial -o",
+    "measure": "network --batch --data --device --front --json --points --set --storage --table --threads --trial",
     "dashboard": "--port --storage",
     "simulate": "table --axes --early-stopping --epochs --json --output --reference --samplers --seeds --set --storage "
                 "--trials --workers",
