@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
+import signal
 import statistics
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,6 +116,43 @@ def test_what_is_cut_off_goes_on_and_trains_no_seed_again(found: StoredStudy, af
     stored = confirmed(found, fake)
     assert len(fake.started) == len(set(fake.started)) == 12
     assert not report_of(stored, 2).unfinished
+
+
+def test_killed_again_and_again_it_trains_no_finished_seed_again(found: StoredStudy) -> None:
+    log, main = found.home / "log", Path(__file__).with_name("killed_main.py")
+    log.touch()
+    rng, finished, kills = random.Random(0), set(), 0
+    while True:
+        before = len(log.read_text().splitlines())
+        process = subprocess.Popen([sys.executable, str(main), str(found.home), str(log)], stderr=subprocess.PIPE)
+        began = wait_for(lambda start=before: len(log.read_text().splitlines()) > start, process)
+        if began and kills < 6:
+            time.sleep(rng.uniform(0, 0.5))
+            process.kill()
+            kills += 1
+        error = process.communicate(timeout=60)[1]
+        assert process.returncode in (0, -signal.SIGKILL), error.decode()
+        assert not finished & set(started(log)[before:])
+        finished = {(trial.architecture_id, one.seed) for trial in StoredStudy(
+            "found-confirm", found.storage, found.home).records.values()
+            for one in trial.trainings if one.state is State.COMPLETE}
+        if process.returncode == 0:
+            break
+    assert kills >= 3
+    assert len(finished) == 15
+
+
+def started(log: Path) -> list[tuple[str, int]]:
+    return [(identity, seed) for identity, seed in map(json.loads, log.read_text().splitlines())]
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
+    """Whether it happened while the process ran."""
+    while process.poll() is None:
+        if happened():
+            return True
+        time.sleep(0.02)
+    return happened()
 
 
 def test_more_seeds_later(found: StoredStudy) -> None:
