@@ -63,6 +63,14 @@ class Recipe(Section):
         "padding in pixels of the random crop; -1: an eighth of the resolution; 0: none"))
     flip: bool | None = Field(None, description="random horizontal flip; default: what suits the data")
     cutout: float = Field(0.0, ge=0, lt=1, description="side of the erased square as a share of the image; 0: none")
+    mixup: float = Field(0.0, ge=0, le=10, description=(
+        "alpha of mixup (Zhang et al. 2018): a batch's images are mixed in pairs, by a share from Beta(alpha, alpha); "
+        "0: none"))
+    cutmix: float = Field(0.0, ge=0, le=10, description=(
+        "alpha of CutMix (Yun et al. 2019): a box of each image is pasted over from another, its share of the area from "
+        "Beta(alpha, alpha); 0: none; beside mixup each batch gets one of the two at random"))
+    flip_test: bool = Field(False, description=(
+        "whether networks are evaluated by the mean of the logits of an image and of its mirror image"))
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster, measured once")
 
     @field_validator("levels")
