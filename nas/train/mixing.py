@@ -33,16 +33,16 @@ class Mixing:
     cutmix: float
     classes: int
 
-    def draw(self, steps: int, height: int, width: int, seed: int) -> list[Mix]:
-        """One epoch's choices, by batch of images of `height` x `width` pixels."""
+    def draw(self, steps: int, side: int, seed: int) -> list[Mix]:
+        """One epoch's choices, by batch of images of `side` x `side` pixels."""
         if not (self.mixup or self.cutmix):
             return [Mix()] * steps
         generator = np.random.default_rng(seed)
         boxed = generator.random(steps) < (0.5 if self.mixup and self.cutmix else float(self.cutmix > 0))
         alpha = np.where(boxed, self.cutmix, self.mixup)
         shares = generator.beta(alpha, alpha).tolist()
-        centres = zip(generator.integers(height, size=steps), generator.integers(width, size=steps), strict=True)
-        return [cut(share, int(y), int(x), height, width) if with_box else Mix(share)
+        centres = generator.integers(side, size=(steps, 2)).tolist()
+        return [cut(share, y, x, side) if with_box else Mix(share)
                 for with_box, share, (y, x) in zip(boxed, shares, centres, strict=True)]
 
     def mixed(self, images: Tensor, labels: Tensor, mix: Mix) -> tuple[Tensor, Tensor]:
@@ -59,13 +59,9 @@ class Mixing:
         return pasted, targets
 
 
-def cut(share: float, y: int, x: int, height: int, width: int) -> Mix:
-    """A box around (y, x) of 1 - `share` of the area, cut at the border, and the share that it leaves (algorithm A1)."""
-    rows, columns = (_within(centre, side * (1 - share) ** 0.5, side) for centre, side in ((y, height), (x, width)))
+def cut(share: float, y: int, x: int, side: int) -> Mix:
+    """A box around (y, x) of 1 - `share` of the area, cut at the border, and the share that it leaves (their eq. 2)."""
+    length = int(side * (1 - share) ** 0.5)
+    rows, columns = (slice(max(0, centre - length // 2), min(side, centre - length // 2 + length)) for centre in (y, x))
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return Mix(1 - area / (height * width), (rows, columns))
-
-
-def _within(centre: int, length: float, side: int) -> slice:
-    start = centre - int(length) // 2
-    return slice(max(0, start), min(side, start + int(length)))
+    return Mix(1 - area / side**2, (rows, columns))

@@ -43,8 +43,8 @@ class Diverged(Exception):
 class EpochResult:
     """What one more epoch gave: losses in nats, `accuracy` in [0, 1], wall-clock seconds of training and evaluation.
 
-    `train_loss` is the mean over the steps, of the weights as they were, on images as trained on; `loss` and `accuracy` are of the averaged
-    weights on the validation part. `epoch` counts from 1.
+    `train_loss` is the mean over the steps, of the weights as they were, on images as mixed; `loss` and `accuracy` are
+    of the averaged weights on the validation part. `epoch` counts from 1.
     """
 
     epoch: int
@@ -101,7 +101,7 @@ class Trainer:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         self.model.train()
         seed = epoch_seed(self.seed, self.epoch)
-        mixes = self._mixing.draw(steps, *self.dataset.train.images.shape[-2:], seed)
+        mixes = self._mixing.draw(steps, self.dataset.train.images.shape[-1], seed)
         with self._reproducible(seed):
             for chunk in self._batches.epoch(torch.Generator().manual_seed(seed)):
                 for images, labels in chunk:

@@ -58,7 +58,7 @@ def test_mixup_is_the_convex_combination_with_the_image_before(share, channels_l
 def test_cutmix_pastes_the_box_and_weighs_labels_by_area():
     images, labels = batch()
     before = images.clone()
-    mix = cut(0.75, 4, 0, 8, 8)             # a box of 4 x 4 around the left border, half of it outside
+    mix = cut(0.75, 4, 0, 8)             # a box of 4 x 4 around the left border, half of it outside
     assert mix == Mix(1 - 8 / 64, (slice(2, 6), slice(0, 2)))
     pasted, targets = Mixing(0.0, 1.0, 4).mixed(images, labels, mix)
     inside = torch.zeros(8, 8, dtype=torch.bool)
@@ -71,10 +71,10 @@ def test_cutmix_pastes_the_box_and_weighs_labels_by_area():
 
 
 def test_shares_are_those_of_beta_and_of_the_area():
-    shares = np.array([mix.share for mix in Mixing(0.4, 0.0, 10).draw(20_000, 8, 8, seed=0)])
+    shares = np.array([mix.share for mix in Mixing(0.4, 0.0, 10).draw(20_000, 8, seed=0)])
     assert shares.mean() == pytest.approx(0.5, abs=0.01)
     assert shares.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.005)        # of Beta(0.4, 0.4)
-    mixes = Mixing(0.0, 1.0, 10).draw(4_000, 32, 32, seed=0)
+    mixes = Mixing(0.0, 1.0, 10).draw(4_000, 32, seed=0)
     areas = [(rows.stop - rows.start) * (columns.stop - columns.start) / 1024 for rows, columns in
              (mix.box for mix in mixes)]
     assert [mix.share for mix in mixes] == pytest.approx([1 - area for area in areas])
@@ -85,13 +85,13 @@ def test_shares_are_those_of_beta_and_of_the_area():
 
 
 def test_with_both_on_each_batch_gets_one_of_the_two():
-    mixes = Mixing(1.0, 1.0, 10).draw(10_000, 8, 8, seed=0)
+    mixes = Mixing(1.0, 1.0, 10).draw(10_000, 8, seed=0)
     assert np.mean([mix.box is None for mix in mixes]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_off_means_untouched():
     images, labels = batch()
-    for mix in Mixing(0.0, 0.0, 4).draw(3, 8, 8, seed=0):
+    for mix in Mixing(0.0, 0.0, 4).draw(3, 8, seed=0):
         same, also = Mixing(0.0, 0.0, 4).mixed(images, labels, mix)
         assert same is images
         assert also is labels
