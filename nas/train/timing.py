@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
+from nas.errors import NasError
 from nas.settings import Recipe
 from nas.train.data import Dataset, Split
 from nas.train.numerics import Numerics
@@ -29,17 +30,32 @@ class EpochTime:
 
 def epoch_time(make: Callable[[], nn.Module], dataset: Dataset, recipe: Recipe, *, seed: int,
                numerics: Numerics) -> EpochTime:
-    """An epoch of the network that `make` makes, by `recipe` on all of `dataset`, from a few steps of it."""
-    images, batch = len(dataset.train.labels), recipe.batch(len(dataset.train.labels))
+    """An epoch of the network that `make` makes, by `recipe` on all of `dataset`, from a few steps of it.
+
+    Out of memory is tried again with half the batch at a time, as the training will. Raises `NasError` where that is
+    too much, too.
+    """
+    batch = recipe.batch(len(dataset.train.labels))
     recipe = recipe.model_copy(update={"batch_size": batch})
-    whole = max(1, images // batch)
+    for micro_batch in (None, max(1, batch // 2)):
+        with suppress(torch.OutOfMemoryError):
+            def trained(steps: int, parts: int | None = micro_batch) -> tuple[Trainer, float]:
+                trainer = Trainer(make(), _few(dataset, steps * batch), recipe, seed=seed, numerics=numerics,
+                                  micro_batch=parts)
+                with suppress(Diverged):        # the training itself will say so
+                    return trainer, _timed(trainer.train_epoch, numerics)
+                return trainer, 0.0
 
-    def trained(steps: int) -> tuple[Trainer, float]:
-        trainer = Trainer(make(), _few(dataset, steps * batch), recipe, seed=seed, numerics=numerics)
-        with suppress(Diverged):        # the training itself will say so
-            return trainer, _timed(trainer.train_epoch, numerics)
-        return trainer, 0.0
+            return _from_steps(trained, dataset, recipe, numerics)
+        torch.cuda.empty_cache()
+    raise NasError(f"recipe.batch_size: {batch}: out of memory, also at half of it at a time; give a smaller one")
 
+
+def _from_steps(trained: Callable[[int], tuple[Trainer, float]], dataset: Dataset, recipe: Recipe,
+                numerics: Numerics) -> EpochTime:
+    """trained: trains so many steps; returns the trainer, and the seconds that it took."""
+    assert recipe.batch_size is not None
+    whole = max(1, len(dataset.train.labels) // recipe.batch_size)
     steps, (trainer, seconds) = 1, trained(1)
     if seconds < SECONDS:
         steps = max(1, min(whole, int(SECONDS / max(seconds, 1e-3))))
