@@ -2,7 +2,7 @@
 
 cost: points to exact costs. train: our trainer against a plain float32 loop of the same network. overhead: what a
 trial costs beside its training, through Ray, with a trial that does nothing. scale: what it costs late in a long
-search of a thousand workers.
+search of a thousand workers. recipe: the learning curve of our final recipe against He et al.'s in plain torch.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.architecture import Architecture, Stage
+from nas.errors import NasError
 from nas.evaluation import Job, Progress
 from nas.network import TableRow
 from nas.nodes import Cost
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from nas.knobs import Value
     from nas.simulation import Table
     from nas.store import Ledger
+    from nas.study import Study
+    from nas.train.curves import Pair
 
 Say = Callable[[str], None]
 Figures = dict[str, float]
@@ -162,6 +166,49 @@ def scale(ledger: Ledger, trials: int) -> Figures:
         figures[f"{name}_ms_median"] = 1000 * statistics.median(times)
     figures["resident_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return figures
+
+
+def bench_recipe(study: Study, seeds: int, say: Say) -> list[list[Pair]]:
+    """For each seed the learning curves of the study's recipe and of He et al.'s, on its one network and its data.
+
+    say: is told every epoch's figures. Raises `NasError` where the study is of several networks.
+    """
+    from nas.data import load
+    from nas.model import build
+    from nas.plan import plan
+    from nas.search.run import data_line
+    from nas.train import choose, set_threads
+    from nas.train.curves import curves
+
+    if study.space.axes:
+        raise NasError(f"--network: {study.name}: is a space of several networks; give one network or its name")
+    with study.blamed():
+        dataset = load(study.data, say)
+    numerics, info = choose(study.recipe.precision, "auto", set_threads(1)), dataset.info
+    described = plan(study.space.decode({}), (info.channels, info.resolution, info.resolution), info.n_classes)
+    say(f"{study.name} on {data_line(dataset)}; ours in {numerics}; ratios are ours over He et al.'s")
+    found: list[list[Pair]] = []
+    for seed in range(seeds):
+        found.append([])
+        for pair in curves(partial(build, described, seed=seed), dataset, study.recipe, seed=seed, numerics=numerics):
+            found[-1].append(pair)
+            row = row_of([pair])
+            say(f"seed {seed} epoch {len(found[-1]):>2}  error {row['error']:.4f} / {row['he_error']:.4f} = "
+                f"{row['error_ratio']:.2f}  seconds {row['seconds']:.1f} / {row['he_seconds']:.1f} = "
+                f"{row['seconds_ratio']:.2f}")
+    return found
+
+
+def row_of(pairs: Sequence[Pair]) -> Figures:
+    """One epoch over seeds: means of errors in [0, 1] and of seconds, their ratios, standard deviations of errors."""
+    row: Figures = {}
+    for name in ("error", "seconds"):
+        ours, theirs = ([getattr(pair, prefix + name) for pair in pairs] for prefix in ("", "plain_"))
+        row |= {name: statistics.fmean(ours), f"he_{name}": statistics.fmean(theirs)}
+        row[f"{name}_ratio"] = row[name] / row[f"he_{name}"] if row[f"he_{name}"] else math.nan
+        if name == "error" and len(pairs) > 1:
+            row |= {"error_spread": statistics.stdev(ours), "he_error_spread": statistics.stdev(theirs)}
+    return row
 
 
 def _table() -> Table:

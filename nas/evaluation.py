@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -88,9 +88,17 @@ class Progress:
 Evaluator: TypeAlias = Callable[[Job], Iterator[Progress]]
 
 
+LATE: Mapping[str, object] = {"mixup": 0.0, "cutmix": 0.0, "flip_test": False}
+"""Fields of the recipe that came after results had been stored, and the value that does what was done before them."""
+
+
 def recipe_key(recipe: Recipe) -> str:
-    """What identifies a recipe, apart from its epochs, which an evaluation's key holds by themselves."""
+    """What identifies a recipe, apart from its epochs, which an evaluation's key holds by themselves.
+
+    A field of `LATE` counts only where it says something else than before: so stored results keep their keys.
+    """
     values = recipe.model_dump(exclude={"epochs"} if recipe.levels else {"epochs", "levels"})
+    values = {name: value for name, value in values.items() if name not in LATE or value != LATE[name]}
     if recipe.schedule == "one_cycle" or recipe.levels:
         values["epochs"] = recipe.epochs        # there the length shapes every epoch
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ Every field has a default that suits a first run, a unit in its description and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -63,6 +64,14 @@ class Recipe(Section):
         "padding in pixels of the random crop; -1: an eighth of the resolution; 0: none"))
     flip: bool | None = Field(None, description="random horizontal flip; default: what suits the data")
     cutout: float = Field(0.0, ge=0, lt=1, description="side of the erased square as a share of the image; 0: none")
+    mixup: float = Field(0.0, ge=0, le=10, description=(
+        "alpha of mixup (Zhang et al. 2018): a batch's images are mixed in pairs, by a share from Beta(alpha, alpha); "
+        "0: none"))
+    cutmix: float = Field(0.0, ge=0, le=10, description=(
+        "alpha of CutMix (Yun et al. 2019): a box of each image is pasted over from another one, its share of the area "
+        "from Beta(alpha, alpha); 0: none; beside mixup each batch gets one of the two at random"))
+    flip_test: bool = Field(False, description=(
+        "whether networks are evaluated by the mean of the logits of an image and of its mirror image"))
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster, measured once")
 
     @field_validator("levels")
@@ -75,6 +84,10 @@ class Recipe(Section):
     def batch(self, images: int) -> int:
         """Images a step of a training on `images`. Small networks are bound by their steps, not by their MACs."""
         return self.batch_size or (128 if images >= 5_000 else 64)
+
+
+FINAL: Mapping[str, Any] = {"schedule": "one_cycle"}
+"""What the recipe of a final training (`nas train`) has for a default instead, for fields that its file leaves out."""
 
 
 class EarlyStopping(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +54,15 @@ def overrides(pairs: dict[str, Any], given: list[str] | None) -> list[str]:
     options = [Given(f"{key}={json.dumps(value, ensure_ascii=False)}", f"{_OPTIONS.get(key, key)} {value}")
                for key, value in pairs.items() if value is not None]
     return [*options, *(given or [])]
+
+
+def final(written: Mapping[str, Any]) -> dict[str, Any]:
+    """What a final training does differently, for fields of the recipe that the document leaves out."""
+    from nas.settings import FINAL
+
+    recipe = written.get("recipe")
+    return {f"recipe.{name}": value for name, value in FINAL.items()
+            if not isinstance(recipe, dict) or name not in recipe}
 
 
 _OPTIONS = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli.options import DataOption, Json, Set, Storage, console, overrides, print_json
+from nas.cli.options import DataOption, Json, Set, Storage, console, final, overrides, print_json
 
 if TYPE_CHECKING:
     from nas.search.run import Outcome
@@ -52,7 +52,7 @@ def run(
 
     Example: nas run search_spaces/resnext.yaml --data cifar10 --budget 12h --workers 8
     """
-    from nas.errors import NasError, without_passwords
+    from nas.errors import NasError
     from nas.study import is_named, load_study
 
     if is_named(path):
@@ -66,8 +66,7 @@ def run(
         "search.sampler": sampler, "search.keep": keep, "search.quota": quota, "search.repeats": repeats, "seed": seed,
         "name": name,
     }, set_))
-    again = without_passwords(shlex.join(["nas", *sys.argv[1:]])) if sys.argv[0].endswith("nas") else f"nas run {path}"
-    return _searched(study, storage, json, again, fork=fork)
+    return _searched(study, storage, json, _again(f"nas run {path}"), fork=fork)
 
 
 def _share(text: str | None) -> float | str | None:
@@ -82,6 +81,8 @@ def train(
         "A space without choices: one network; or the name of a reference network, e.g. resnet20."))],
     data: DataOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of training.")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help=(
+        "Time of training, e.g. 2h: as many epochs as fit it, up to 300."))] = None,
     storage: Storage = None,
     name: Annotated[str | None, typer.Option(help="Of the study that keeps it; default: train-NAME.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of initialisation and training.")] = None,
@@ -96,30 +97,51 @@ def train(
     from nas.errors import NasError
     from nas.study import document_of, load_study
 
+    within = _within(budget, epochs, set_)
     written = document_of(path).values
-    recipe = written.get("recipe")
-    schedule = None if isinstance(recipe, dict) and "schedule" in recipe else "one_cycle"
     title = written.get("name", path.stem)
     study = load_study(path, overrides({
-        "data.source": data, "recipe.schedule": schedule, "recipe.epochs": epochs, "seed": seed,
+        **final(written), "data.source": data, "recipe.epochs": epochs, "seed": seed,
         "name": name or f"train-{title}", "budget": {"trials": 1}, "search.executor": "local",
         "search.sampler": "random", "search.early_stopping": "none", "search.repeats": repeats,
     }, set_))
     if study.space.axes:
         names = ", ".join(axis.name for axis in study.space.axes[:4])
         raise NasError(f"{path}: is a space of several networks ({names}); fix them with --set, or search it: nas run")
-    return _searched(study, storage, json, f"nas train {path}", export=True)
+    return _searched(study, storage, json, _again(f"nas train {path}"), export=True, within=within)
+
+
+def _within(budget: str | None, epochs: int | None, set_: list[str] | None) -> float | None:
+    """`--budget` in seconds. Raises `NasError` where it is none, or the epochs are given, too."""
+    from nas.errors import NasError
+    from nas.units import parse_duration
+
+    if budget is None:
+        return None
+    if epochs is not None or any(one.startswith("recipe.epochs=") for one in set_ or []):
+        raise NasError(f"--budget {budget}: stands beside the epochs, which it would choose; give one of the two")
+    try:
+        return parse_duration(budget)
+    except ValueError as error:
+        raise NasError(f"--budget {budget}: {error}; write e.g. 30m") from None
+
+
+def _again(otherwise: str) -> str:
+    """This command line, to be run again."""
+    from nas.errors import without_passwords
+
+    return without_passwords(shlex.join(["nas", *sys.argv[1:]])) if sys.argv[0].endswith("nas") else otherwise
 
 
 def _searched(study: Study, storage: str | None, json: bool, again: str, export: bool = False,
-              fork: bool = False) -> int:
+              fork: bool = False, within: float | None = None) -> int:
     from nas.cli.view import view_of
     from nas.errors import NasError
     from nas.search.run import run as run_study
     from nas.units import human_seconds
 
     out = console(json)
-    outcome = run_study(study, storage, view=view_of(out, epochs=export), fork=fork)
+    outcome = run_study(study, storage, view=view_of(out, epochs=export), fork=fork, within=within)
     if outcome.nothing_fits and not outcome.stored.records:
         time = human_seconds(study.budget.time or 0)
         raise NasError(f"budget.time: {time}: no network of the space is expected to fit it; raise --budget")
@@ -180,8 +202,9 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     if outcome.nothing_fits:
         out.print("time up   no other network is expected to fit the time left; raise --budget to go on")
     elif not (outcome.new_trials or outcome.trained or outcome.interrupted or outcome.broken_off or outcome.exhausted):
-        spent = f"the budget is spent ({len(stored.records)} trials)"
-        out.print(f"nothing new to train: {spent}; raise --trials or --budget to go on")
+        spent = f"the budget is spent ({len(stored.records)} trials); raise --trials or --budget to go on"
+        spent = spent if stored.study.space.axes else "this network is trained; give another --name, or more --repeats"
+        out.print(f"nothing new to train: {spent}")
     if outcome.exhausted:
         out.print("the space is exhausted: every feasible network of it has been tried")
     for line in written:

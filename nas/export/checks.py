@@ -28,8 +28,11 @@ NEAR_LOSS = 1e-3
 _COMPARED = 64      # images whose logits are compared
 
 
-def check(folder: Path, record: TrialRecord, validation: Split) -> dict[str, Any]:
-    """The checks of an exported folder and their figures, for `checks.json`. Raises `NasError` where one fails."""
+def check(folder: Path, record: TrialRecord, validation: Split, flip_test: bool) -> dict[str, Any]:
+    """The checks of an exported folder and their figures, for `checks.json`. Raises `NasError` where one fails.
+
+    flip_test: as the recipe says that the accuracy in the database was taken.
+    """
     facts = read_manifest(folder)
     network = load(folder)
     _finite(record.number, network.state_dict())
@@ -38,14 +41,14 @@ def check(folder: Path, record: TrialRecord, validation: Split) -> dict[str, Any
     _same_logits(folder, network, network.preprocess(images))
     device = "cuda" if not record.device.startswith("cpu") and torch.cuda.is_available() else "cpu"
     mean, std = network.preprocess.mean, network.preprocess.std
-    accuracy, loss = accuracy_and_loss(network, validation, mean, std, device)
+    accuracy, loss = accuracy_and_loss(network, validation, mean, std, device, flip=flip_test)
     same = _agreement(record, accuracy, loss, len(validation.labels))
     return {
         "accuracy": {"database": record.trainings[0].accuracy, "exported": accuracy, "exact": same},
         "loss": {"database": record.trainings[0].loss, "exported": loss},
         "costs": {**costs, "exact": True},
         "model_py": {"same_logits": True, "images": len(images)},
-        "device": device, "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "flip_test": flip_test, "device": device, "threads": torch.get_num_threads(), "torch": torch.__version__,
     }
 
 

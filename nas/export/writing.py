@@ -44,7 +44,7 @@ def export(stored: StoredStudy, number: int, folder: Path | None = None) -> Path
     _own(target, stored.name, number)
     with whole(target, [*FILES, *(file_of(module).name for module in _modules(record))]) as draft:
         _write_all(draft, stored, record, dataset, weights)
-        write(draft / CHECKS, text(check(draft, record, dataset.validation)))
+        write(draft / CHECKS, text(check(draft, record, dataset.validation, stored.study.recipe.flip_test)))
     return target
 
 

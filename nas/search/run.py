@@ -19,6 +19,7 @@ from nas.levels import levels_line
 from nas.logs import log_to
 from nas.measure import recorded_speed
 from nas.search.driver import Driver
+from nas.search.fitting import fitted
 from nas.search.fork import forked
 from nas.search.local import run_local
 from nas.search.pace import Pace
@@ -87,13 +88,14 @@ class Outcome:
 def run(
     study: Study, storage: str | None = None, home: Path = HOME, view: View | None = None,
     evaluate: Evaluator | None = None, lease_seconds: float = SECONDS,
-    fork: bool = False,
+    fork: bool = False, within: float | None = None,
 ) -> Outcome:
     """Run `study` until its budget is spent, its space is exhausted, or Ctrl-C; write its report.
 
     storage: an SQLAlchemy URL; default: `home`/nas.db. evaluate: in place of training, for tests and simulations.
     lease_seconds: how long the study stays this process's without a sign of life. fork: where the database has the
-    study with other settings, run this one under a free name, from the results that hold for both.
+    study with other settings, run this one under a free name, from the results that hold for both. within: seconds
+    that the training of a study of one network has to fit; its epochs are chosen by that, once.
     Raises `NasError` for what the user can mend.
     """
     view = view or Silent()
@@ -110,6 +112,8 @@ def run(
             facts = facts_of(dataset, study.data)
         if study.search.gpus_per_trial == "auto":
             workers = packed(study, facts, workers, view.say)
+        if within is not None:
+            study = fitted(study, ledger.study(study.name), dataset, workers, within, view.say)
         folder = _folder(home, study.name)
         changed = study.changes(ledger.create_study(study.name, study.spec()).spec)
         if changed:

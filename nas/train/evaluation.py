@@ -24,11 +24,13 @@ def accuracy_and_loss(
     std: tuple[float, ...],
     device: torch.device | str = "cpu",
     batch: int = 512,
+    flip: bool = False,
 ) -> tuple[float, float]:
     """Share of right answers in [0, 1] and mean cross-entropy in nats of `model` on `split`.
 
     `model` maps float images (N, C, H, W) to logits (N, classes). It is moved to `device` and to channels_last; its
-    mode is put back. Raises ValueError for an empty split.
+    mode is put back. flip: the logits are the mean of the image's and of its mirror image's. Raises ValueError for an
+    empty split.
     """
     device, preprocess, training = torch.device(device), Preprocess(mean, std), model.training
     images, labels = tensor(split.images), tensor(split.labels)
@@ -42,6 +44,8 @@ def accuracy_and_loss(
             answers = answers.to(device)
             x = preprocess(pixels.to(device)).contiguous(memory_format=torch.channels_last)
             logits = model(x).float()
+            if flip:
+                logits = (logits + model(x.flip(3)).float()) / 2
             right += (logits.argmax(1) == answers).sum()
             loss += F.cross_entropy(logits, answers, reduction="sum")
     model.train(training)

@@ -26,6 +26,7 @@ from nas.train.augment import Augmentation, Batches
 from nas.train.data import Dataset, Preprocess, Split
 from nas.train.evaluation import accuracy_and_loss, recalibrate
 from nas.train.flat import Flat, portable
+from nas.train.mixing import Mixing
 from nas.train.numerics import Numerics
 from nas.train.quick import quicken
 from nas.train.schedule import schedule
@@ -42,8 +43,8 @@ class Diverged(Exception):
 class EpochResult:
     """What one more epoch gave: losses in nats, `accuracy` in [0, 1], wall-clock seconds of training and evaluation.
 
-    `train_loss` is the mean over the steps, of the weights as they were; `loss` and `accuracy` are of the averaged
-    weights on the validation part. `epoch` counts from 1.
+    `train_loss` is the mean over the steps, of the weights as they were, on images as mixed; `loss` and `accuracy` are
+    of the averaged weights on the validation part. `epoch` counts from 1.
     """
 
     epoch: int
@@ -75,6 +76,7 @@ class Trainer:
         self._momentum = torch.zeros_like(self._flat.gradient)
         self._average = self._flat.state.clone()
         self._batches = self._make_batches()
+        self._mixing = Mixing(recipe.mixup, recipe.cutmix, len(dataset.info.classes))
         self._averaged_at = -1
         self._micro_batch = micro_batch or self._batches.batch_size
         self._schedule = schedule(recipe)
@@ -99,10 +101,11 @@ class Trainer:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         self.model.train()
         seed = epoch_seed(self.seed, self.epoch)
+        mixes = self._mixing.draw(steps, self.dataset.train.images.shape[-1], seed)
         with self._reproducible(seed):
             for chunk in self._batches.epoch(torch.Generator().manual_seed(seed)):
                 for images, labels in chunk:
-                    total += self._gradient(images, labels)
+                    total += self._gradient(*self._mixing.mixed(images, labels, mixes[step]))
                     self._update(done + (step + 0.5) / steps)
                     step += 1
                     self._follow(done * steps + step)
@@ -115,7 +118,7 @@ class Trainer:
         weights."""
         dataset = self.dataset
         return accuracy_and_loss(self._averaged_model(), split or dataset.validation, dataset.mean, dataset.std,
-                                 self.device)
+                                 self.device, flip=self.recipe.flip_test)
 
     def weights(self) -> dict[str, Tensor]:
         """The averaged weights as evaluated, with norm statistics of their own: the model's state, on the CPU."""
@@ -151,7 +154,10 @@ class Trainer:
                        self.numerics.channels_last)
 
     def _gradient(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Leave the gradient of the batch's mean loss in the flat gradient; returns that loss."""
+        """Leave the gradient of the batch's mean loss in the flat gradient; returns that loss.
+
+        labels: of shape (n,), or (n, classes) where images are mixed.
+        """
         self._flat.gradient.zero_()
         total = torch.zeros((), device=self.device)
         for inputs, answers in zip(*(torch.split(part, self._micro_batch) for part in (images, labels)), strict=True):
@@ -181,6 +187,7 @@ class Trainer:
         self._average.lerp_(self._flat.state, averaging_rate(step, self._keep))
 
     def _check(self, loss: float, when: str) -> None:
+        """The bound holds for mixed images, too: equal logits give log(classes) for any shares of the classes."""
         if not math.isfinite(loss):
             raise Diverged(f"training loss is {loss} {when}")
         bound = EXPLODED * math.log(max(2, len(self.dataset.info.classes)))

@@ -95,7 +95,27 @@ def test_train_one_network(home):
     assert json.loads(done.stdout)["states"] == {"COMPLETE": 1}
 
 
+def test_train_for_a_time(home):
+    """It chooses its epochs once; what it evaluates with the mirror image, too, the export finds again."""
+    (home / "one.yaml").write_text("network: {depth: 1, width: {first: 4, growth: 2}}\ndata: {train: 100}\n")
+    words = ("train", "one.yaml", "--budget", "3s", "--set", "recipe.flip_test=true", "--json")
+    done = nas(home, *words)
+    assert done.returncode == 0, done.stderr
+    (epochs,) = re.findall(r"^epochs +(\d+).* steps timed here", done.stderr, re.MULTILINE)
+    checks = json.loads((home / json.loads(done.stdout)["export"] / "checks.json").read_text())
+    assert checks["accuracy"]["exact"]
+    assert checks["flip_test"]
+    again = nas(home, *words)
+    assert again.returncode == 0, again.stderr
+    assert f"epochs    {epochs}, with which train-one was begun" in again.stderr
+    assert json.loads(again.stdout)["trained"] == 0
+
+
 @pytest.mark.parametrize(("words", "said"), [
+    (("train", "one.yaml", "--budget", "2h", "--epochs", "3"), "give one of the two"),
+    (("train", "one.yaml", "--budget", "2h", "--set", "recipe.epochs=3"), "give one of the two"),
+    (("train", "one.yaml", "--budget", "soon"), "--budget soon: must be a duration"),
+    (("bench", "recipe", "--network", "tiny.yaml"), "several networks"),
     (("run", "nowhere.yaml"), "no such file"),
     (("run", "tiny.yaml", "--sampler", "magic"), "must be one of 'random'"),
     (("run", "tiny.yaml", "--trials", "none"), "trials"),

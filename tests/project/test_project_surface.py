@@ -30,7 +30,7 @@ SURFACE = {
     "stop": "name --json --storage",
     "retry": "name --failed --json --storage",
     "inspect": "path --budget --data --json --set",
-    "train": "path --data --epochs --json --name --repeats --seed --set --storage",
+    "train": "path --budget --data --epochs --json --name --repeats --seed --set --storage",
     "status": "name --json --storage",
     "report": "name --json --output --storage",
     "export": "name --best --front --json --knee --storage --trial",
@@ -41,7 +41,7 @@ SURFACE = {
     "simulate": "table --axes --early-stopping --epochs --json --output --reference --samplers --seeds --set --storage "
                 "--trials --workers",
     "verify": "systems --data --json --output --tier",
-    "bench": "what --json --trials",
+    "bench": "what --data --epochs --json --network --seeds --set --trials",
     "schema": "--json",
 }
 

@@ -31,6 +31,7 @@ MUST_NOT = {
     "recipe.epochs", "recipe.batch_size", "recipe.schedule", "recipe.levels", "recipe.learning_rate",
     "recipe.warmup_epochs", "recipe.momentum", "recipe.weight_decay", "recipe.decay_norms", "recipe.averaging",
     "recipe.label_smoothing", "recipe.clip", "recipe.crop", "recipe.flip", "recipe.cutout", "recipe.precision",
+    "recipe.mixup", "recipe.cutmix", "recipe.flip_test",
     "objectives.macs", "seed", "search.latency",
 }
 OTHER: dict[str, Any] = {       # where the schema alone gives no other legal value

@@ -65,9 +65,10 @@ def test_stopped_and_gone_on_with_is_never_stopped(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
-def test_a_network_that_grows_is_gone_on_with(stop: int) -> None:
+@pytest.mark.parametrize("more", ["", ", mixup: 0.2, cutmix: 1.0, flip_test: true"])
+def test_a_network_that_grows_is_gone_on_with(stop: int, more: str) -> None:
     """Before, at and after the epoch from which it grows."""
-    text = TEXT.replace("depth: 1", "depth: 2").replace("epochs: 4", "epochs: 4, levels: 1")
+    text = TEXT.replace("depth: 1", "depth: 2").replace("epochs: 4", f"epochs: 4, levels: 1{more}")
     whole = train(job((), text))
     assert train(job((1, 2, 3), text), epochs=stop) == whole[:stop]
     assert len(kept()) == 1
