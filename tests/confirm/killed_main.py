@@ -1,4 +1,4 @@
-"""A confirmation in a process of its own, to be killed: `killed_main.py HOME LOG`. Each start of a training is logged."""
+"""A confirmation in a process of its own, to be killed: `killed_main.py HOME LOG`, which gets a line a training."""
 
 from __future__ import annotations
 
