@@ -135,29 +135,46 @@ def export(
     knee: Annotated[bool, typer.Option("--knee", help="The network at the knee of the front.")] = False,
     trial: Annotated[int | None, typer.Option(min=0, help="The network of one trial.")] = None,
     front: Annotated[bool, typer.Option("--front", help="Every network of the front.")] = False,
+    format_: Annotated[str | None, typer.Option("--format", metavar="LIST", help=(
+        "Files for other runtimes: a comma list of pt2 and onnx, or all, or none. Default: all that can be written "
+        "here."))] = None,
     storage: Storage = None,
     json: Json = False,
 ) -> None:
     """Export networks as folders that load without nas, each checked against the database.
 
-    Example: nas export resnext --knee
+    Example: nas export resnext --knee --format onnx
     """
     from nas.errors import NasError
-    from nas.export import choose
+    from nas.export import choose, formats_of, left_out
     from nas.export import export as export_trial
     from nas.studies import open_study
 
     if best + knee + front + (trial is not None) > 1:
         raise NasError("--best, --knee, --trial and --front exclude each other; give one")
     which: Literal["best", "knee", "front"] = "knee" if knee else "front" if front else "best"
+    formats = None if format_ is None else formats_of(format_)
     stored = open_study(name, storage)
     chosen = choose(stored, trial if trial is not None else which)
-    folders = [export_trial(stored, number) for number in chosen]
+    folders = [export_trial(stored, number, formats=formats) for number in chosen]
+    without = {str(folder): left_out(folder) for folder in folders}
     if json:
-        print_json({"folders": [str(folder) for folder in folders]})
-    else:
-        for folder in folders:
-            console().print(f"{folder}", markup=False)
+        print_json({"folders": list(without), "left_out": {path: why for path, why in without.items() if why}})
+        return
+    for folder in folders:
+        console().print(f"{folder}", markup=False)
+    for line in _left_out_lines(without):
+        console().print(line, markup=False)
+
+
+def _left_out_lines(without: dict[str, dict[str, str]]) -> list[str]:
+    """One for each format and reason, which names the folders where it is not all of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for folder, reasons in without.items():
+        for name, why in reasons.items():
+            found.setdefault((name, why), []).append(Path(folder).name)
+    named = {key: "" if len(folders) == len(without) else f" of {', '.join(folders)}" for key, folders in found.items()}
+    return [f"{name}{folders} left out: {why}" for (name, why), folders in named.items()]
 
 
 def dashboard(

@@ -2,12 +2,15 @@
 
 A folder holds `model.safetensors` (the weights), `architecture.yaml` (the network, for `nas train` and `nas.load`),
 `model.py` (the same network as code that needs only torch), `export.json` (all facts: classes, normalisation,
-accuracy, costs, data, training), `example.py` (a loader to copy from) and `checks.json` (what was checked, and how it
-came out). Nothing here pickles, trains or writes to the database.
+accuracy, costs, data, training), `example.py` (a loader to copy from), `card.md` (the same facts to read, and how to
+load it), where they can be written `model.pt2` and `model.onnx` (the network for other runtimes), and `checks.json`
+(what was checked, and how it came out). Nothing here pickles, unpickles, trains or writes to the database.
 """
 
+from nas.export.checks import left_out
 from nas.export.choice import Which, choose
+from nas.export.formats import formats_of
 from nas.export.loading import Network, load
 from nas.export.writing import export
 
-__all__ = ["Network", "Which", "choose", "export", "load"]
+__all__ = ["Network", "Which", "choose", "export", "formats_of", "left_out", "load"]

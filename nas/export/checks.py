@@ -1,13 +1,15 @@
 """What an export must pass before it appears: the folder, read back from the disk, is the network in the database.
 
-Its accuracy and loss on the validation part are computed again, its costs too, and `model.py` has to give the same
-logits to the last bit. On the machine that trained it the accuracy comes out equal. Another device, or another number
-of threads, adds in another order, which can only turn an image whose two best logits are all but equal: one image in
-`NEAR_IMAGES` (at least one) may differ, and the loss by a share of `NEAR_LOSS`; `checks.json` says whether any did.
+Its accuracy and loss on the validation part are computed again, its costs too. `model.py` has to give the same logits
+to the last bit, and the files of other runtimes nearly the same, in a process of their own. On the machine that trained
+it the accuracy comes out equal. Another device, or another number of threads, adds in another order, which can only
+turn an image whose two best logits are all but equal: one image in `NEAR_IMAGES` (at least one) may differ, and the
+loss by a share of `NEAR_LOSS`; `checks.json` says whether any did, and holds the checksum of every other file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,27 +20,31 @@ from torch import Tensor, nn
 
 from nas.cost import cost
 from nas.errors import NasError
+from nas.export.apart import logits_apart
+from nas.export.formats import FILE_OF
 from nas.export.loading import load, read_plan
-from nas.export.manifest import CODE, Manifest, read_manifest
+from nas.export.manifest import CHECKS, CODE, Manifest, read_manifest
 from nas.store import TrialRecord
 from nas.train import Split, accuracy_and_loss
 
 NEAR_IMAGES = 1000
 NEAR_LOSS = 1e-3
+ALLOWED = 1e-4      # that logits of another runtime may differ; those of model.py must not
 _COMPARED = 64      # images whose logits are compared
 
 
-def check(folder: Path, record: TrialRecord, validation: Split, flip_test: bool) -> dict[str, Any]:
+def check(folder: Path, record: TrialRecord, validation: Split, flip_test: bool,
+          left_out: Mapping[str, str]) -> dict[str, Any]:
     """The checks of an exported folder and their figures, for `checks.json`. Raises `NasError` where one fails.
 
-    flip_test: as the recipe says that the accuracy in the database was taken.
+    flip_test: as the recipe says that the accuracy in the database was taken. left_out: the formats that were not
+    written, and why; only told.
     """
     facts = read_manifest(folder)
     network = load(folder)
     _finite(record.number, network.state_dict())
     costs = _costs(folder, facts, record, network)
-    images = torch.tensor(validation.images[:_COMPARED])
-    _same_logits(folder, network, network.preprocess(images))
+    logits = _logits(folder, network, network.preprocess(torch.tensor(validation.images[:_COMPARED])))
     device = "cuda" if not record.device.startswith("cpu") and torch.cuda.is_available() else "cpu"
     mean, std = network.preprocess.mean, network.preprocess.std
     accuracy, loss = accuracy_and_loss(network, validation, mean, std, device, flip=flip_test)
@@ -47,7 +53,9 @@ def check(folder: Path, record: TrialRecord, validation: Split, flip_test: bool)
         "accuracy": {"database": record.trainings[0].accuracy, "exported": accuracy, "exact": same},
         "loss": {"database": record.trainings[0].loss, "exported": loss},
         "costs": {**costs, "exact": True},
-        "model_py": {"same_logits": True, "images": len(images)},
+        "logits": logits,
+        "left_out": dict(left_out),
+        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())},
         "flip_test": flip_test, "device": device, "threads": torch.get_num_threads(), "torch": torch.__version__,
     }
 
@@ -55,6 +63,12 @@ def check(folder: Path, record: TrialRecord, validation: Split, flip_test: bool)
 def text(checks: Mapping[str, Any]) -> str:
     """As `checks.json` holds them."""
     return json.dumps(checks, indent=2) + "\n"
+
+
+def left_out(folder: Path) -> dict[str, str]:
+    """The formats that an export of ours did without, and why."""
+    found: dict[str, str] = json.loads((folder / CHECKS).read_text(encoding="utf-8"))["left_out"]
+    return found
 
 
 def _finite(number: int, weights: Mapping[str, Tensor]) -> None:
@@ -74,18 +88,35 @@ def _costs(folder: Path, facts: Manifest, record: TrialRecord, network: nn.Modul
     return found
 
 
-def _same_logits(folder: Path, network: nn.Module, images: Tensor) -> None:
+def _logits(folder: Path, network: nn.Module, images: Tensor) -> dict[str, Any]:
+    """By file, how far its logits are from the network's own, and how far they may be."""
+    with torch.inference_mode():
+        own = network(images.contiguous(memory_format=torch.channels_last))
+    others = [path for path in map(folder.joinpath, FILE_OF.values()) if path.exists()]
+    found = {CODE: (_of_code(folder, network, images), 0.0)}
+    found |= {path.name: (logits, ALLOWED) for path, logits in logits_apart(others, images).items()}
+    return {"images": len(images), **{name: _near(name, own, *one) for name, one in found.items()}}
+
+
+def _near(name: str, own: Tensor, logits: Tensor, allowed: float) -> dict[str, float]:
+    apart = float((logits - own).abs().max()) if logits.shape == own.shape else float("inf")
+    if not apart <= allowed:
+        raise NasError(f"{name}: its logits are up to {apart:g} from the network's own, {allowed:g} allowed: a defect "
+                       f"of {'nas' if allowed == 0 else 'nas or of the exporter (leave it out with --format)'}; "
+                       "report it; nothing was exported")
+    return {"apart": apart, "allowed": allowed}
+
+
+def _of_code(folder: Path, network: nn.Module, images: Tensor) -> Tensor:
     """Run the model.py that was just written here, as its user will."""
     written: dict[str, Any] = {"__name__": "model"}
     exec(compile((folder / CODE).read_text(encoding="utf-8"), str(folder / CODE), "exec"), written)
-    alone = written["build"]()
+    alone: nn.Module = written["build"]()
     alone.load_state_dict(network.state_dict())
-    alone.to(memory_format=torch.channels_last).eval()
-    x = images.contiguous(memory_format=torch.channels_last)
+    alone.to(memory_format=torch.channels_last).eval()      # type: ignore[call-overload]
     with torch.inference_mode():
-        apart = float((alone(x) - network(x)).abs().max())
-    if apart != 0:
-        raise NasError(f"{CODE}: its logits are up to {apart:g} from the network's own: a defect of nas; report it")
+        logits: Tensor = alone(images.contiguous(memory_format=torch.channels_last))
+    return logits
 
 
 def _agreement(record: TrialRecord, accuracy: float, loss: float, images: int) -> bool:

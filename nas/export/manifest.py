@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nas.errors import NasError, one_line
 from nas.nodes import Shape
 
-WEIGHTS, ARCHITECTURE, CODE, FACTS, EXAMPLE, CHECKS = (
-    "model.safetensors", "architecture.yaml", "model.py", "export.json", "example.py", "checks.json")
-FILES = (WEIGHTS, ARCHITECTURE, CODE, FACTS, EXAMPLE, CHECKS)
+WEIGHTS, ARCHITECTURE, CODE, FACTS, EXAMPLE, CARD, CHECKS = (
+    "model.safetensors", "architecture.yaml", "model.py", "export.json", "example.py", "card.md", "checks.json")
+PT2, ONNX = "model.pt2", "model.onnx"       # where they were asked for and can be written
+FILES = (WEIGHTS, ARCHITECTURE, CODE, FACTS, EXAMPLE, CARD, CHECKS, PT2, ONNX)
 _LARGEST = 10_000_000       # bytes
 AGAIN = "export it again with nas export"
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -14,11 +15,14 @@ from nas.data import Dataset
 from nas.data import load as load_data
 from nas.errors import NasError
 from nas.export import manifest
+from nas.export.card import card
 from nas.export.checks import check, text
 from nas.export.choice import exportable
 from nas.export.example_text import EXAMPLE
 from nas.export.folder import whole, write
-from nas.export.manifest import ARCHITECTURE, CHECKS, CODE, FACTS, FILES, WEIGHTS, Manifest
+from nas.export.formats import FILE_OF, asked, write_formats
+from nas.export.loading import load
+from nas.export.manifest import ARCHITECTURE, CARD, CHECKS, CODE, FACTS, FILES, WEIGHTS, Manifest
 from nas.model import modules, source
 from nas.network_yaml import network_section
 from nas.own_block import file_of
@@ -31,20 +35,29 @@ _LONGEST_NAME = 56      # nas train puts its own word before it
 _LEAST_STD = 1e-6       # as nas.train normalises
 
 
-def export(stored: StoredStudy, number: int, folder: Path | None = None) -> Path:
+def export(
+    stored: StoredStudy, number: int, folder: Path | None = None, formats: Collection[str] | None = None
+) -> Path:
     """Write trial `number` as a folder, check it, and return its path.
 
     folder: default `export/trial-N` in the study's own. An earlier export there is replaced, once the new one is
-    whole and has passed. Raises `NasError` where the trial has no weights, where they or the data are not what they
-    were, where a check fails, or where the folder holds anything else.
+    whole and has passed. formats: of `pt2` and `onnx` (which needs the onnx extra); default: all that can be written;
+    `checks.json` says what was left out, and why. Raises `NasError` where the trial has no weights, where they or the
+    data are not what they were, where a check fails, or where the folder holds anything else.
     """
+    wanted = None if formats is None else asked(formats)
     record = exportable(stored, number)
     weights, dataset = weights_of(stored, record), dataset_of(stored.study.data, record)
     target = folder if folder is not None else stored.folder / "export" / f"trial-{number}"
     _own(target, stored.name, number)
     with whole(target, [*FILES, *(file_of(module).name for module in _modules(record))]) as draft:
-        _write_all(draft, stored, record, dataset, weights)
-        write(draft / CHECKS, text(check(draft, record, dataset.validation, stored.study.recipe.flip_test)))
+        facts = _facts(stored, record, dataset, weights)
+        _write_all(draft, stored, record, facts, weights)
+        left_out = write_formats(draft, load(draft), facts.shape, wanted)
+        written = [name for name, file in FILE_OF.items() if (draft / file).exists()]
+        write(draft / CARD, card(facts, record, written, _modules(record)))
+        checks = check(draft, record, dataset.validation, stored.study.recipe.flip_test, left_out)
+        write(draft / CHECKS, text(checks))
     return target
 
 
@@ -74,8 +87,7 @@ def _own(target: Path, study: str, number: int) -> None:
         raise NasError(f"{target}: holds trial {there.trial} of {there.study}; choose another folder, or move it away")
 
 
-def _write_all(draft: Path, stored: StoredStudy, record: TrialRecord, dataset: Dataset, weights: bytes) -> None:
-    facts = _facts(stored, record, dataset, weights)
+def _write_all(draft: Path, stored: StoredStudy, record: TrialRecord, facts: Manifest, weights: bytes) -> None:
     network = plan(record.architecture, facts.shape, len(facts.classes))
     write(draft / WEIGHTS, weights)
     write(draft / ARCHITECTURE, _architecture(stored, record))

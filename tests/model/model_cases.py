@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -30,12 +27,8 @@ from nas.blocks import BLOCKS
 from nas.model import build
 from nas.model.layers import LayerNorm
 from nas.nodes import ATTENTIONS, Cost, Sequence, Shape
-from nas.space import Point, SearchSpace
-from nas.study import load_study
 from nas.verify.networks import shaken
 
-SPACES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"), key=lambda path: path.stem)
-SPACE_NAMES = [path.stem for path in SPACES]
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 
 
@@ -73,23 +66,6 @@ def counted(plan: Sequence) -> Cost:
 
 def _unchanged(x: Tensor) -> Tensor:
     return x
-
-
-@lru_cache
-def space_named(name: str) -> SearchSpace:
-    """A shipped search space."""
-    return load_study(next(path for path in SPACES if path.stem == name)).space
-
-
-def legal_points(name: str, count: int, seed: int = 0) -> Iterator[tuple[Point, Architecture]]:
-    """`count` random points of a shipped space whose networks are legal."""
-    space, rng = space_named(name), random.Random(seed)
-    while count:
-        point = space.sample(rng)
-        architecture = space.decode(point)
-        if architecture.conflict() is None:
-            yield point, architecture
-            count -= 1
 
 
 def drawn(rng: random.Random) -> Architecture:

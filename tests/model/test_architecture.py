@@ -9,7 +9,8 @@ from collections import defaultdict
 from dataclasses import replace
 
 import pytest
-from model_cases import SPACE_NAMES, drawn, legal_points
+from model_cases import drawn
+from shipped import SPACE_NAMES, legal_points
 
 from nas.architecture import CONFLICTING, NETWORK_KNOBS, STAGE_KNOBS, Architecture, Stage
 from nas.diagram import text

@@ -6,7 +6,8 @@ import random
 from dataclasses import replace
 
 import pytest
-from model_cases import CIFAR, PUBLISHED, SPACE_NAMES, Published, counted, drawn, legal_points, space_named
+from model_cases import CIFAR, PUBLISHED, Published, counted, drawn
+from shipped import SPACE_NAMES, legal_points, space_named
 
 from nas.architecture import Architecture, Stage
 from nas.cost import cost

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from model_cases import counted, legal_points, space_named
+from model_cases import counted
+from shipped import legal_points, space_named
 from torch import nn
 from torch.nn import functional as F
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from model_cases import SPACE_NAMES, drawn, legal_points
+from model_cases import drawn
+from shipped import SPACE_NAMES, legal_points
 from torch import nn
 
 from nas.architecture import Architecture, Stage
@@ -45,13 +46,6 @@ def test_source_of_networks_of_every_knob() -> None:
     rng = random.Random(8)
     for seed in range(15):
         agree(plan(drawn(rng), (3, 8, 9), 5), seed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SPACE_NAMES)
-def test_source_of_many_points(name: str) -> None:
-    for seed, (_, architecture) in enumerate(legal_points(name, 60, seed=10)):
-        agree(plan(architecture, (3, 16, 16), 10), seed)
 
 
 def test_source_starts_with_the_same_weights() -> None:

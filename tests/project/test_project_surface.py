@@ -33,7 +33,7 @@ SURFACE = {
     "train": "path --budget --data --epochs --json --name --repeats --seed --set --storage",
     "status": "name --json --storage",
     "report": "name --json --output --storage",
-    "export": "name --best --front --json --knee --storage --trial",
+    "export": "name --best --format --front --json --knee --storage --trial",
     "diagnose": "network --data --images --json --only --output --seed --storage --trial",
     "draw": "network --channels --classes --data --json --output --resolution --set --storage --text --trial -o",
     "measure": "network --batch --data --device --front --json --points --set --storage --table --threads --trial",
