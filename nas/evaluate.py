@@ -15,10 +15,13 @@ from typing import Literal
 
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from nas import snapshots
+from nas.architecture import Architecture
 from nas.data import Dataset, load
 from nas.evaluation import Job, Progress
+from nas.exported.start import begin
 from nas.latency import latency_ms
 from nas.levels import level_architectures
 from nas.model import build
@@ -90,7 +93,7 @@ def gpu_memory(job: Job) -> tuple[int, int]:
 
 
 def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | None) -> Iterator[Progress]:
-    networks = [partial(build, plan(architecture, job.shape, job.classes), seed=job.seed)
+    networks = [partial(_network, job, architecture)
                 for architecture in level_architectures(job.architecture, job.recipe.levels)]
     trainer = LevelTrainer(networks, dataset, job.recipe, seed=job.seed, numerics=numerics, micro_batch=micro_batch)
     place = snapshots.place_of(job, dataset.checksum, numerics.device, str(numerics), micro_batch)
@@ -121,6 +124,14 @@ def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | N
         yield done
     finally:
         snapshots.forget(place)     # now that it is taken: where a worker dies before that, another one goes on from it
+
+
+def _network(job: Job, architecture: Architecture) -> nn.Module:
+    """As its training begins: with new weights, or those of an exported folder. Raises `NasError` where it is gone."""
+    model = build(plan(architecture, job.shape, job.classes), seed=job.seed)
+    if job.recipe.start:
+        begin(model, job.start, job.recipe.start)
+    return model
 
 
 def _device_name(numerics: Numerics) -> str:

@@ -35,6 +35,7 @@ class Job:
     threads: int | None = None      # CPU threads of the worker; None: leave them
     rungs: tuple[int, ...] = ()     # epochs at which it may be stopped, and later be gone on with
     artifacts: str = ""             # where it is kept on the way; empty: in the machine's cache
+    start: str = ""                 # exported folder that holds the weights of recipe.start
 
     @property
     def architecture(self) -> Architecture:
@@ -87,8 +88,13 @@ Evaluator: TypeAlias = Callable[[Job], Iterator[Progress]]
 
 
 def recipe_key(recipe: Recipe) -> str:
-    """What identifies a recipe, apart from its epochs, which an evaluation's key holds by themselves."""
+    """What identifies a recipe, apart from its epochs, which an evaluation's key holds by themselves.
+
+    A field that came later counts where it does something, so that a key of before is what it was.
+    """
     values = recipe.model_dump(exclude={"epochs"} if recipe.levels else {"epochs", "levels"})
+    if not recipe.start:
+        del values["start"]
     if recipe.schedule == "one_cycle" or recipe.levels:
         values["epochs"] = recipe.epochs        # there the length shapes every epoch
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""From a stored trial to a folder that can be shipped, and from such a folder back to a network.
+"""From a stored trial to a folder that can be shipped; the way back, from a folder to a network, is `nas.exported`.
 
 A folder holds `model.safetensors` (the weights), `architecture.yaml` (the network, for `nas train` and `nas.load`),
 `model.py` (the same network as code that needs only torch), `export.json` (all facts: classes, normalisation,
@@ -7,7 +7,7 @@ came out). Nothing here pickles, trains or writes to the database.
 """
 
 from nas.export.choice import Which, choose
-from nas.export.loading import Network, load
 from nas.export.writing import export
+from nas.exported import Network, load
 
 __all__ = ["Network", "Which", "choose", "export", "load"]

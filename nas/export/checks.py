@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from nas.cost import cost
 from nas.errors import NasError
-from nas.export.loading import load, read_plan
-from nas.export.manifest import CODE, Manifest, read_manifest
+from nas.exported.loading import load, read_plan
+from nas.exported.manifest import CODE, Manifest, read_manifest
 from nas.store import TrialRecord
 from nas.train import Split, accuracy_and_loss
 

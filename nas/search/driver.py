@@ -280,7 +280,8 @@ class Driver:
     def _job(self, trial: TrialRecord, seed: int, latency: bool, rungs: tuple[int, ...]) -> Job:
         facts, study = self.facts, self.study
         return Job(study.name, trial.number, trial.network, facts.shape, facts.classes, facts.data, study.recipe, seed,
-                   study.recipe.epochs, latency, self.threads, rungs, study.search.artifacts or "")
+                   study.recipe.epochs, latency, self.threads, rungs, study.search.artifacts or "",
+                   study.search.start or "")
 
     def _look_again(self) -> None:
         """From time to time, take up what another study was to train: whether it still does, the ledger tells."""
