@@ -21,7 +21,12 @@ from nas.settings import KEPT
 from nas.study import Study, study_of
 from nas.yamlfile import Document, Given, read
 
-LEARNING_RATE = 0.02
+LEARNING_RATE = 0.05
+"""Half that of a training from scratch. Measured on CIFAR-10 at 16 x 16 with a network of three basic blocks that knows
+six classes; means of the accuracy at rates 0.02, 0.05 and 0.1, and from scratch at 0.1. On 400 images of the other
+four, 10 epochs: 0.655, 0.667, 0.670 and 0.611 (five seeds, standard deviation 0.015); on 1,680 of them, 20 epochs:
+0.771, 0.795, 0.811 and 0.767 (three, 0.010). On 192 new images of the six, 20 epochs, all lose: 0.582, 0.585 and
+0.582, with 0.626 at 0.005, and 0.656 as it was."""
 _CLASSIFIER = "head.linear."
 
 
