@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.errors import InvalidInput, NasError
-    from nas.export import load
+    from nas.exported import load
     from nas.model.foreign import load_weights
     from nas.search.run import run
     from nas.studies import StoredStudy, open_study
@@ -29,7 +29,7 @@ _HOMES = {
     "NasError": ("nas.errors", "NasError"),
     "StoredStudy": ("nas.studies", "StoredStudy"),
     "Study": ("nas.study", "Study"),
-    "load": ("nas.export", "load"),
+    "load": ("nas.exported", "load"),
     "load_space": ("nas.study", "load_study"),
     "load_weights": ("nas.model.foreign", "load_weights"),
     "open_study": ("nas.studies", "open_study"),

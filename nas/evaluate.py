@@ -15,10 +15,13 @@ from typing import Literal
 
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from nas import snapshots
+from nas.architecture import Architecture
 from nas.data import Dataset, load
 from nas.evaluation import Job, Progress
+from nas.exported.start import begin
 from nas.lane import training
 from nas.latency.timing import latency_ms
 from nas.levels import level_architectures
@@ -91,7 +94,7 @@ def gpu_memory(job: Job) -> tuple[int, int]:
 
 
 def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | None) -> Iterator[Progress]:
-    networks = [partial(build, plan(architecture, job.shape, job.classes), seed=job.seed)
+    networks = [partial(_network, job, architecture)
                 for architecture in level_architectures(job.architecture, job.recipe.levels)]
     trainer = LevelTrainer(networks, dataset, job.recipe, seed=job.seed, numerics=numerics, micro_batch=micro_batch)
     place = snapshots.place_of(job, dataset.checksum, numerics.device, str(numerics), micro_batch)
@@ -129,6 +132,14 @@ def _epochs(job: Job, dataset: Dataset, numerics: Numerics, micro_batch: int | N
 def _latency_ms(job: Job, device: Literal["cpu", "cuda"]) -> float:
     """Of the network as it is exported, not as it is trained: with quicker layers, and perhaps in another layout."""
     return latency_ms(plan(job.architecture, job.shape, job.classes), device)
+
+
+def _network(job: Job, architecture: Architecture) -> nn.Module:
+    """As its training begins: with new weights, or those of an exported folder. Raises `NasError` where it is gone."""
+    model = build(plan(architecture, job.shape, job.classes), seed=job.seed)
+    if job.recipe.start:
+        begin(model, job.start, job.recipe.start)
+    return model
 
 
 def _device_name(numerics: Numerics) -> str:

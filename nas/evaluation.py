@@ -36,6 +36,7 @@ class Job:
     threads: int | None = None      # CPU threads of the worker; None: leave them
     rungs: tuple[int, ...] = ()     # epochs at which it may be stopped, and later be gone on with
     artifacts: str = ""             # where it is kept on the way; empty: in the machine's cache
+    start: str = ""                 # exported folder that holds the weights of recipe.start
 
     @property
     def architecture(self) -> Architecture:
@@ -88,7 +89,7 @@ class Progress:
 Evaluator: TypeAlias = Callable[[Job], Iterator[Progress]]
 
 
-LATE: Mapping[str, object] = {"mixup": 0.0, "cutmix": 0.0, "flip_test": False}
+LATE: Mapping[str, object] = {"mixup": 0.0, "cutmix": 0.0, "flip_test": False, "start": ""}
 """Fields of the recipe that came after results had been stored, and the value that does what was done before them."""
 
 

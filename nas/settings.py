@@ -27,6 +27,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+KEPT = ":head"      # of recipe.start: the classifier keeps its weights, too
+
+
 class Data(Section):
     """What to train and validate on. The test part is never read by a search."""
 
@@ -73,6 +76,9 @@ class Recipe(Section):
     flip_test: bool = Field(False, description=(
         "whether networks are evaluated by the mean of the logits of an image and of its mirror image"))
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster, measured once")
+    start: str = Field("", pattern=rf"^([0-9a-f]{{64}}({KEPT})?)?$", description=(
+        "SHA-256 of the weights to begin with, in place of new ones; with :head that of its classifier, too; written "
+        "by nas train --from"))
 
     @field_validator("levels")
     @classmethod
@@ -127,6 +133,7 @@ class Search(Section):
     artifacts: str | None = Field(None, description=(
         "folder or fsspec URL that all workers reach, for trainings on the way and copies of the weights; default: "
         "each machine's cache, and none"))
+    start: str | None = Field(None, description="exported folder that holds the weights of recipe.start")
     executor: Literal["ray", "local"] = Field("ray", description="local: in this process, without Ray")
     workers: int | None = Field(None, ge=1, le=10_000, description="parallel trials; default: fits the machine")
     gpus_per_trial: Share = Field(None, description=(

@@ -184,6 +184,7 @@ def study_of(document: Document, stem: str, trusted: bool = False) -> Study:
         sampler = sections["search"].sampler
         rule, remedy = unserved(sampler, space, objectives)
         problems += [document.problem(("search", "sampler"), rule, remedy, sampler)] if rule else []
+        problems += _unstartable(document, space, sections["recipe"], sections["search"])
     if problems or space is None:
         raise InvalidInput(problems)
     budget = sections["budget"]
@@ -202,6 +203,17 @@ def _of_list(space: NetworkList, sections: Mapping[str, Any], values: Mapping[st
     if sections["budget"].trials is None and sections["budget"].time is None:
         found["budget"] = Budget(trials=len(space.networks))
     return found
+
+
+def _unstartable(document: Document, space: SearchSpace, recipe: Recipe, search: Search) -> list[Problem]:
+    """Why no training can begin with the weights of `recipe.start`."""
+    broken = [
+        (space.axes, "begins one network, and this is a space of several", "leave it out of a search"),
+        (recipe.levels, "begins the whole network, and recipe.levels a shallower one", "leave one of them out"),
+        (not search.start, "wants search.start, the folder that holds them", "use nas train --from FOLDER"),
+    ]
+    return [document.problem(("recipe", "start"), rule, remedy) for wrong, rule, remedy in broken
+            if recipe.start and wrong]
 
 
 def _bad_name(where: str, name: object) -> Problem:

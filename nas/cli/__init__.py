@@ -9,14 +9,14 @@ from typing import Any
 
 import typer
 
-from nas.cli import confirm, control, diagnose, draw, look, measure, search, simulate, tools, verify
+from nas.cli import confirm, control, diagnose, draw, look, measure, search, simulate, tools, use, verify
 
 app = typer.Typer(
     name="nas", add_completion=False, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
     help="Find residual networks: from a YAML search space to a trained, exported Pareto front.",
     epilog="Start with: nas run search_spaces/resnext.yaml",
 )
-SEARCH, RESULTS, TOOLS = "Search", "Look at results", "Tools"
+SEARCH, RESULTS, USE, TOOLS = "Search", "Look at results", "Use a network", "Tools"
 
 app.command("run", rich_help_panel=SEARCH)(search.run)
 app.command("inspect", rich_help_panel=SEARCH)(look.inspect)
@@ -31,6 +31,8 @@ app.command("diagnose", rich_help_panel=RESULTS)(diagnose.diagnose)
 app.command("draw", rich_help_panel=RESULTS)(draw.draw)
 app.command("measure", rich_help_panel=RESULTS)(measure.measure)
 app.command("dashboard", rich_help_panel=RESULTS)(look.dashboard)
+app.command("predict", rich_help_panel=USE)(use.predict)
+app.command("evaluate", rich_help_panel=USE)(use.evaluate)
 app.command("simulate", rich_help_panel=TOOLS)(simulate.simulate)
 app.command("verify", rich_help_panel=TOOLS)(verify.verify)
 app.command("bench", rich_help_panel=TOOLS)(tools.bench)

@@ -126,7 +126,7 @@ def _table(what: str, given: list[str], where: tuple[str, int, int], points: int
 def _chosen(what: str, trial: int | None, front: bool, given: list[str], storage: str | None) -> list[_Measured]:
     """The networks that the command line means. Raises `NasError`."""
     from nas.errors import NasError
-    from nas.export.manifest import FACTS
+    from nas.exported.manifest import FACTS
     from nas.reference import is_reference
 
     a_file = Path(what).is_file() or Path(what).suffix in (".yaml", ".yml") or is_reference(what)
@@ -157,8 +157,8 @@ def _of_study(name: str, trial: int | None, storage: str | None) -> Iterator[_Me
 
 
 def _of_folder(folder: Path) -> _Measured:
-    from nas.export.loading import read_plan
-    from nas.export.manifest import ARCHITECTURE, read_manifest
+    from nas.exported.loading import read_plan
+    from nas.exported.manifest import ARCHITECTURE, read_manifest
     from nas.study import load_study
 
     facts = read_manifest(folder)

@@ -77,8 +77,10 @@ def _share(text: str | None) -> float | str | None:
 
 
 def train(
-    path: Annotated[Path, typer.Argument(metavar="ARCHITECTURE.yaml|NAME", help=(
-        "A space without choices: one network; or the name of a reference network, e.g. resnet20."))],
+    path: Annotated[Path | None, typer.Argument(metavar="[ARCHITECTURE.yaml|NAME]", help=(
+        "A space without choices: one network; or the name of a reference network, e.g. resnet20."))] = None,
+    from_: Annotated[Path | None, typer.Option("--from", metavar="FOLDER", help=(
+        "In place of it: begin with the network of an exported folder, and its weights."))] = None,
     data: DataOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of training.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help=(
@@ -95,20 +97,40 @@ def train(
     Example: nas train resnet20 --data cifar10 --epochs 100
     """
     from nas.errors import NasError
-    from nas.study import document_of, load_study
 
     within = _within(budget, epochs, set_)
+    given = overrides({
+        "data.source": data, "recipe.epochs": epochs, "seed": seed, "name": name, "budget": {"trials": 1},
+        "search.executor": "local", "search.sampler": "random", "search.early_stopping": "none",
+        "search.repeats": repeats,
+    }, set_)
+    if path is not None and from_ is None:
+        study = _one_network(path, given)
+    elif from_ is not None and path is None:
+        study = _fine_tuned(from_, data, given)
+    else:
+        raise NasError("give one network: ARCHITECTURE.yaml, a name, or --from FOLDER")
+    return _searched(study, storage, json, _again(f"nas train {path or f'--from {from_}'}"), export=True,
+                     within=within)
+
+
+def _fine_tuned(folder: Path, data: str | None, given: list[str]) -> Study:
+    from nas.exported.start import tuned_study
+
+    return tuned_study(folder, data, given)
+
+
+def _one_network(path: Path, given: list[str]) -> Study:
+    from nas.errors import NasError
+    from nas.study import document_of, load_study
+
     written = document_of(path).values
-    title = written.get("name", path.stem)
-    study = load_study(path, overrides({
-        **final(written), "data.source": data, "recipe.epochs": epochs, "seed": seed,
-        "name": name or f"train-{title}", "budget": {"trials": 1}, "search.executor": "local",
-        "search.sampler": "random", "search.early_stopping": "none", "search.repeats": repeats,
-    }, set_))
+    named = overrides({"name": f"train-{written.get('name', path.stem)}", **final(written)}, None)
+    study = load_study(path, [*named, *given])
     if study.space.axes:
         names = ", ".join(axis.name for axis in study.space.axes[:4])
         raise NasError(f"{path}: is a space of several networks ({names}); fix them with --set, or search it: nas run")
-    return _searched(study, storage, json, _again(f"nas train {path}"), export=True, within=within)
+    return study
 
 
 def _within(budget: str | None, epochs: int | None, set_: list[str] | None) -> float | None:
@@ -127,7 +149,7 @@ def _within(budget: str | None, epochs: int | None, set_: list[str] | None) -> f
 
 
 def _again(otherwise: str) -> str:
-    """This command line, to be run again."""
+    """The command that goes on with what this one began."""
     from nas.errors import without_passwords
 
     return without_passwords(shlex.join(["nas", *sys.argv[1:]])) if sys.argv[0].endswith("nas") else otherwise

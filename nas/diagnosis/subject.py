@@ -15,18 +15,17 @@ from torch import Tensor, nn
 
 from nas.cost import cost
 from nas.data import Dataset
-from nas.data import load as load_data
 from nas.diagnosis.patches import CALIBRATION
 from nas.errors import NasError
 from nas.export.choice import choose
-from nas.export.loading import load, read_plan
-from nas.export.manifest import ARCHITECTURE, FACTS, read_manifest
 from nas.export.writing import dataset_of, weights_of
+from nas.exported.images import images_of
+from nas.exported.loading import load, read_plan
+from nas.exported.manifest import FACTS, read_manifest
 from nas.model import build
 from nas.nodes import Cost, Sequence
 from nas.plan import plan
 from nas.studies import HOME, StoredStudy, open_study
-from nas.study import load_study
 from nas.train import Preprocess, Split
 
 
@@ -69,18 +68,7 @@ def subject_of(
 
 def _of_folder(folder: Path, images: int, seed: int, source: str | None) -> Subject:
     facts, network = read_manifest(folder), load(folder)
-    settings = load_study(folder / ARCHITECTURE).data
-    if source is not None:
-        settings = settings.model_copy(update={"source": source})
-    dataset = load_data(settings)
-    info, same = dataset.info, dataset.checksum == facts.data.checksum
-    if not same and source is None:
-        raise NasError(f"the images of {settings.source} are not those that {folder} was trained on; put them back, or "
-                       "say with --data which to use")
-    if (info.channels, info.resolution, len(info.classes)) != (*facts.shape[:2], len(facts.classes)):
-        side = info.resolution
-        raise NasError(f"--data {settings.source}: {len(info.classes)} classes of {info.channels}x{side}x{side}, but "
-                       f"{folder} takes {len(facts.classes)} of {'x'.join(map(str, facts.shape))}; give other data")
+    dataset, same = images_of(folder, facts, source)
     note = "" if same else "; not the images that it was trained on"
     name = f"{facts.training.study}-trial-{facts.training.trial}"
     return _subject(name, facts.network.line, network, read_plan(folder, facts), network.preprocess, dataset, images,

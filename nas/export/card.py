@@ -13,7 +13,7 @@ from typing import Any
 from scipy.special import ndtri, stdtrit
 
 from nas.errors import one_line
-from nas.export.manifest import Manifest
+from nas.exported.manifest import Manifest
 from nas.store import State, TrialRecord
 
 _QUANTILE = 0.975       # of a 95 % interval, two-sided

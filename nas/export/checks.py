@@ -22,8 +22,8 @@ from nas.cost import cost
 from nas.errors import NasError
 from nas.export.apart import logits_apart
 from nas.export.formats import FILE_OF
-from nas.export.loading import load, read_plan
-from nas.export.manifest import CHECKS, CODE, Manifest, read_manifest
+from nas.exported.loading import load, read_plan
+from nas.exported.manifest import CHECKS, CODE, Manifest, read_manifest
 from nas.store import TrialRecord
 from nas.train import Split, accuracy_and_loss
 

@@ -23,7 +23,7 @@ from torch.export import Dim, ExportedProgram
 
 from nas.errors import NasError, one_line, shown
 from nas.export.folder import write
-from nas.export.manifest import ONNX, PT2
+from nas.exported.manifest import ONNX, PT2
 from nas.nodes import Shape
 
 Format: TypeAlias = Literal["pt2", "onnx"]

@@ -13,16 +13,17 @@ import nas
 from nas.checkpoint import copy_of, read_checkpoint
 from nas.data import Dataset
 from nas.data import load as load_data
-from nas.errors import NasError
-from nas.export import manifest
+from nas.errors import NasError, one_line
 from nas.export.card import card
 from nas.export.checks import check, text
 from nas.export.choice import exportable
 from nas.export.example_text import EXAMPLE
 from nas.export.folder import whole, write
 from nas.export.formats import FILE_OF, asked, write_formats
-from nas.export.loading import load
-from nas.export.manifest import ARCHITECTURE, CARD, CHECKS, CODE, FACTS, FILES, WEIGHTS, Manifest
+from nas.exported import manifest
+from nas.exported.loading import load
+from nas.exported.manifest import ARCHITECTURE, CARD, CHECKS, CODE, FACTS, FILES, WEIGHTS, Manifest
+from nas.exported.start import start_facts
 from nas.model import modules, source
 from nas.network_yaml import network_section
 from nas.own_block import file_of
@@ -91,7 +92,7 @@ def _write_all(draft: Path, stored: StoredStudy, record: TrialRecord, facts: Man
     network = plan(record.architecture, facts.shape, len(facts.classes))
     write(draft / WEIGHTS, weights)
     write(draft / ARCHITECTURE, _architecture(stored, record))
-    about = f"{record.line}\n\nTrial {record.number} of study {stored.name}. Needs only torch."
+    about = f"{record.line}\n\nIt is {_about(stored, record)}. Needs only torch."
     write(draft / CODE, source(network, about))
     write(draft / FACTS, facts.text())
     write(draft / manifest.EXAMPLE, EXAMPLE)
@@ -109,10 +110,21 @@ def _architecture(stored: StoredStudy, record: TrialRecord) -> str:
     suffix = f"-{record.number}"
     return yaml_text({
         "name": stored.name[: _LONGEST_NAME - len(suffix)] + suffix,
-        "about": f"{record.line}; trial {record.number} of study {stored.name}",
+        "about": f"{record.line}; {_about(stored, record)}",
         "network": network_section(record.architecture),
         "data": {"source": stored.study.data.source, **stored.study.data.model_dump(exclude_defaults=True)},
     })
+
+
+def _start(stored: StoredStudy) -> manifest.Start | None:
+    return start_facts(stored.study.recipe.start, stored.study.search.start)
+
+
+def _about(stored: StoredStudy, record: TrialRecord) -> str:
+    """Where the network comes from, in words."""
+    start = _start(stored)
+    begun = f", begun with the weights {start.weights_sha256[:12]} of {one_line(start.folder)}" if start else ""
+    return f"trial {record.number} of study {stored.name}{begun}"
 
 
 def _facts(stored: StoredStudy, record: TrialRecord, dataset: Dataset, weights: bytes) -> Manifest:
@@ -121,7 +133,7 @@ def _facts(stored: StoredStudy, record: TrialRecord, dataset: Dataset, weights: 
     assert first.accuracy is not None, "a COMPLETE trial has an accuracy"
     return Manifest(
         network=manifest.Network(id=record.architecture_id, line=record.line),
-        input=manifest.Input(channels=info.channels, resolution=info.resolution),
+        input=manifest.Input(channels=1 if info.channels == 1 else 3, resolution=info.resolution),
         classes=info.classes,
         normalisation=manifest.Normalisation(mean=dataset.mean, std=tuple(max(s, _LEAST_STD) for s in dataset.std)),
         validation=manifest.Validation(accuracy=first.accuracy, loss=first.loss, images=info.n_validation),
@@ -132,6 +144,6 @@ def _facts(stored: StoredStudy, record: TrialRecord, dataset: Dataset, weights: 
         training=manifest.Training(
             study=stored.name, trial=record.number, trained_by=record.trained_by, recipe=recipe, seed=key.seed,
             epochs=record.epochs, seconds=first.seconds, device=record.device, torch=torch.__version__,
-            nas=nas.__version__),
+            nas=nas.__version__, start=_start(stored)),
         weights_sha256=hashlib.sha256(weights).hexdigest(),
     )

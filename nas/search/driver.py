@@ -284,7 +284,7 @@ class Driver:
         facts, study = self.facts, self.study
         return Job(study.name, trial.number, trial.network, facts.shape, facts.classes, facts.data, study.recipe, seed,
                    study.recipe.epochs, latency, study.confirm is not None, self.threads, rungs,
-                   study.search.artifacts or "")
+                   study.search.artifacts or "", study.search.start or "")
 
     def _look_again(self) -> None:
         """From time to time, take up what another study was to train: whether it still does, the ledger tells."""

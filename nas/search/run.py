@@ -28,7 +28,7 @@ from nas.search.proposals import DataFacts
 from nas.search.samplers import readable_distribution
 from nas.search.tenure import Tenure, tenure
 from nas.search.workers import Workers, packed, workers_of
-from nas.settings import Data, Search
+from nas.settings import KEPT, Data, Search
 from nas.store import EpochRecord, Ledger, Projection, TrialRecord
 from nas.store.lease import SECONDS
 from nas.studies import HOME, StoredStudy, default_storage, write_spec
@@ -225,6 +225,9 @@ def _summary(
     view.say(f"goal      {', '.join(f'{o.name} {o.direction}' for o in study.objectives)}; "
              f"sampler {study.search.sampler}, early stopping {study.search.early_stopping.kind}")
     view.say(f"data      {data_line(dataset)}")
+    if study.recipe.start:
+        classifier = "its classifier, too" if study.recipe.start.endswith(KEPT) else "with a new classifier"
+        view.say(f"start     the weights of {study.search.start}, {classifier}")
     if training:
         from nas.train import choose, summary
 

@@ -8,11 +8,12 @@ figures.
 from nas.train.data import Dataset, Preprocess, Split
 from nas.train.evaluation import accuracy_and_loss
 from nas.train.multilevel import LevelTrainer, grow
-from nas.train.numerics import Numerics, choose, gpu_count, keep_memory, set_threads, speed, summary
+from nas.train.numerics import Numerics, choose, gpu_count, keep_memory, set_threads, speed, summary, usable
 from nas.train.timing import epoch_time
 from nas.train.trainer import Diverged, EpochResult, Trainer
 
 __all__ = [
     "Dataset", "Diverged", "EpochResult", "LevelTrainer", "Numerics", "Preprocess", "Split", "Trainer",
     "accuracy_and_loss", "choose", "epoch_time", "gpu_count", "grow", "keep_memory", "set_threads", "speed", "summary",
+    "usable",
 ]

@@ -7,7 +7,7 @@ one may change the last bit of a logit.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -25,12 +25,13 @@ def accuracy_and_loss(
     device: torch.device | str = "cpu",
     batch: int = 512,
     flip: bool = False,
+    seen: Callable[[Tensor], None] | None = None,
 ) -> tuple[float, float]:
     """Share of right answers in [0, 1] and mean cross-entropy in nats of `model` on `split`.
 
     `model` maps float images (N, C, H, W) to logits (N, classes). It is moved to `device` and to channels_last; its
-    mode is put back. flip: the logits are the mean of the image's and of its mirror image's. Raises ValueError for an
-    empty split.
+    mode is put back. flip: the logits are the mean of the image's and of its mirror image's. seen: called with the
+    logits of each batch, in order. Raises ValueError for an empty split.
     """
     device, preprocess, training = torch.device(device), Preprocess(mean, std), model.training
     images, labels = tensor(split.images), tensor(split.labels)
@@ -48,6 +49,8 @@ def accuracy_and_loss(
                 logits = (logits + model(x.flip(3)).float()) / 2
             right += (logits.argmax(1) == answers).sum()
             loss += F.cross_entropy(logits, answers, reduction="sum")
+            if seen is not None:
+                seen(logits)
     model.train(training)
     return int(right) / len(images), float(loss) / len(images)
 

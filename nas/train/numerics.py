@@ -50,7 +50,7 @@ def choose(
     Measures once (about 3 s on a CPU), then reads. On a GPU: channels_last, and bfloat16 where the GPU has it. Raises
     InvalidInput where a GPU is asked for and there is none.
     """
-    where = _device(device)
+    where = usable(device)
     if where == "cuda":
         fast: Precision = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
         return Numerics("cuda", fast if precision == "auto" else precision, True)
@@ -61,7 +61,7 @@ def choose(
 
 def speed(device: Literal["auto", "cpu", "cuda"] = "auto", threads: int = 1) -> Speed:
     """The kept figures of this machine, measured now if there are none."""
-    where = _device(device)
+    where = usable(device)
     name = torch.cuda.get_device_name() if where == "cuda" else processor()
     wanted = Speed(where, name, processor(), torch_version(), threads, 0, {}, 0.0)
     kept = recorded_speeds().get(wanted.key)
@@ -105,7 +105,8 @@ def keep_memory() -> bool:
     return bool(accepted == 3)
 
 
-def _device(device: Literal["auto", "cpu", "cuda"]) -> Device:
+def usable(device: Literal["auto", "cpu", "cuda"]) -> Device:
+    """The device meant; auto: a GPU where torch can use one. Raises InvalidInput where a GPU is asked for in vain."""
     if device == "cuda" and not torch.cuda.is_available():
         raise InvalidInput([Problem("", "device", "torch sees no usable GPU", "use cpu or auto", "cuda")])
     if device == "auto":

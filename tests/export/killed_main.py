@@ -70,7 +70,7 @@ def exported(folder: Path) -> tuple[Write, Read]:
     """A network, as it is exported."""
     from nas.export.folder import whole
     from nas.export.folder import write as write_file
-    from nas.export.manifest import FILES
+    from nas.exported.manifest import FILES
 
     def write(version: int) -> None:
         with whole(folder / "trial-7", FILES) as draft:

@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from nas.errors import NasError
 from nas.export import choose, export, load
-from nas.export.manifest import ARCHITECTURE, CODE, EXAMPLE, FACTS, WEIGHTS
+from nas.exported.manifest import ARCHITECTURE, CODE, EXAMPLE, FACTS, WEIGHTS
 from nas.studies import StoredStudy
 
 pytestmark = pytest.mark.slow

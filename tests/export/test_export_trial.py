@@ -18,7 +18,7 @@ import nas
 from nas.data import load as load_data
 from nas.errors import NasError
 from nas.export import checks, choose, export, load, writing
-from nas.export.manifest import FILES
+from nas.exported.manifest import FILES
 from nas.store import State
 from nas.studies import StoredStudy, open_study
 from nas.study import load_study

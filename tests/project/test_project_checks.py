@@ -17,7 +17,7 @@ from nas.study import load_study
 ROOT = Path(__file__).parents[2]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 COMMANDS = ["run", "inspect", "train", "confirm", "stop", "retry", "status", "report", "export", "diagnose", "draw",
-            "measure", "dashboard", "simulate", "verify", "bench", "schema"]
+            "measure", "dashboard", "predict", "evaluate", "simulate", "verify", "bench", "schema"]
 
 
 def ran(*words: str) -> subprocess.CompletedProcess[str]:
@@ -61,8 +61,8 @@ def test_every_command_has_an_example(command):
 def test_nas_alone_lists_the_commands_by_purpose():
     text = ran(sys.executable, "-m", "nas").stdout
     assert all(re.search(rf"│ {command} ", text) for command in COMMANDS)
-    assert [text.index(panel) for panel in ("Search ", "Look at results", "Tools")] == sorted(
-        text.index(panel) for panel in ("Search ", "Look at results", "Tools"))
+    assert [text.index(panel) for panel in ("Search ", "Look at results", "Use a network", "Tools")] == sorted(
+        text.index(panel) for panel in ("Search ", "Look at results", "Use a network", "Tools"))
 
 
 HEAVY = {"torch", "ray", "optuna", "pandas", "numpy", "sklearn", "plotly", "sqlalchemy"}

@@ -23,7 +23,7 @@ from nas.study import SECTIONS, Study, study_from_spec, study_from_text
 MAY_CHANGE = {
     "about",
     "search.sampler", "search.early_stopping.kind", "search.early_stopping.first", "search.early_stopping.last",
-    "search.early_stopping.eta", "search.keep", "search.quota", "search.repeats", "search.artifacts",
+    "search.early_stopping.eta", "search.keep", "search.quota", "search.repeats", "search.artifacts", "search.start",
     "search.executor", "search.workers", "search.gpus_per_trial", "search.address", "budget.trials", "budget.time",
 }
 MUST_NOT = {
@@ -31,13 +31,13 @@ MUST_NOT = {
     "recipe.epochs", "recipe.batch_size", "recipe.schedule", "recipe.levels", "recipe.learning_rate",
     "recipe.warmup_epochs", "recipe.momentum", "recipe.weight_decay", "recipe.decay_norms", "recipe.averaging",
     "recipe.label_smoothing", "recipe.clip", "recipe.crop", "recipe.flip", "recipe.cutout", "recipe.precision",
-    "recipe.mixup", "recipe.cutmix", "recipe.flip_test",
+    "recipe.mixup", "recipe.cutmix", "recipe.flip_test", "recipe.start",
     "objectives.macs", "seed", "search.latency",
 }
 OTHER: dict[str, Any] = {       # where the schema alone gives no other legal value
     "about": "other words", "seed": 7, "search.artifacts": "shared", "search.gpus_per_trial": 0.0,
     "search.address": "auto", "search.early_stopping.last": 9, "budget.time": 3600.0, "data.train": 200,
-    "data.resolution": 16, "data.validation": 0.3,
+    "data.resolution": 16, "data.validation": 0.3, "recipe.start": "0a" * 32, "search.start": "export/trial-1",
 }
 TEXT = """
 name: s

@@ -35,7 +35,7 @@ class Network(_Part):
 class Input(_Part):
     """Images of shape (N, channels, resolution, resolution), uint8."""
 
-    channels: int = Field(ge=1, le=4)
+    channels: Literal[1, 3]
     resolution: int = Field(ge=4, le=1024)
 
 
@@ -72,8 +72,17 @@ class Data(_Part):
     train_images: int
 
 
+class Start(_Part):
+    """The exported folder that a training began with, the SHA-256 of its weights, and whether its classifier was kept.
+    """
+
+    folder: str
+    weights_sha256: str
+    classifier_kept: bool
+
+
 class Training(_Part):
-    """How it was trained, by which trial of which study."""
+    """How it was trained, by which trial of which study. start: None where its weights were new."""
 
     study: str
     trial: int
@@ -85,6 +94,7 @@ class Training(_Part):
     device: str
     torch: str
     nas: str
+    start: Start | None = None
 
 
 class Manifest(_Part):

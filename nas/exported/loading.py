@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from nas.cost import cost
 from nas.errors import NasError, one_line
-from nas.export.manifest import AGAIN, ARCHITECTURE, WEIGHTS, Manifest, read, read_manifest
+from nas.exported.manifest import AGAIN, ARCHITECTURE, WEIGHTS, Manifest, read, read_manifest
 from nas.model import build
 from nas.nodes import Sequence
 from nas.plan import plan
-from nas.study import study_of
+from nas.study import Study, study_of
 from nas.train import Preprocess
 from nas.yamlfile import read as read_yaml
 
@@ -62,12 +62,7 @@ def load(folder: str | Path) -> Network:
 
 def read_plan(folder: Path, facts: Manifest) -> Sequence:
     """The network that `architecture.yaml` describes, for the images and classes of `facts`. Raises `NasError`."""
-    path = folder / ARCHITECTURE
-    read(path)
-    try:
-        space = study_of(read_yaml(path), path.stem).space
-    except NasError as error:
-        raise NasError(str(error).splitlines()[0]) from None
+    path, space = folder / ARCHITECTURE, read_study(folder).space
     if space.axes:
         raise NasError(f"{path}: holds a choice ({space.axes[0].name}) where one network is wanted; {AGAIN}")
     architecture = space.decode({})
@@ -79,6 +74,16 @@ def read_plan(folder: Path, facts: Manifest) -> Sequence:
         raise NasError(f"{path}: describes a network of {cost(described).params:,} parameters, and export.json one of "
                        f"{facts.costs.params:,}; {AGAIN}")
     return described
+
+
+def read_study(folder: Path) -> Study:
+    """What `architecture.yaml` says: the network and its data. Blocks are not looked for there. Raises `NasError`."""
+    path = folder / ARCHITECTURE
+    read(path)
+    try:
+        return study_of(read_yaml(path), path.stem)
+    except NasError as error:
+        raise NasError(str(error).splitlines()[0]) from None
 
 
 def _weights(path: Path, facts: Manifest) -> dict[str, Tensor]:
