@@ -126,7 +126,22 @@ def _accuracy(facts: Manifest, record: TrialRecord) -> list[str]:
     seeds = [(f"seed {seed}" + " (these weights)" * (seed == facts.training.seed), f"{accuracy:.4f}")
              for seed, accuracy in whole.items()]
     return [f"On the {images:,} validation images, by which the search chose: expect less on new ones.",
-            _table([*seeds, *rows])]
+            _table([*seeds, *rows]), *_test(facts, record)]
+
+
+def _test(facts: Manifest, record: TrialRecord) -> list[str]:
+    """What a confirmation read on the test part; nothing of a search's network."""
+    test, whole = facts.test, [one for one in record.trainings if one.test_accuracy is not None]
+    if test is None:
+        return ["The test part was not read: nas confirm trains the front in full and reads it."]
+    values = [float(one.test_accuracy or 0) for one in whole]
+    low, high = wilson(round(test.accuracy * test.images), test.images)
+    rows = [(f"these weights, read on {test.read[:10]}", f"{test.accuracy:.4f}, {low:.4f} to {high:.4f} (Wilson)")]
+    if len(values) > 1:
+        low, high = student(values)
+        rows.append((f"mean of {len(values)} seeds",
+                     f"{sum(values) / len(values):.4f}, {low:.4f} to {high:.4f} (Student)"))
+    return [f"On the {test.images:,} test images, by which nothing was chosen:", _table(rows)]
 
 
 def _costs(facts: Manifest) -> list[tuple[str, Any]]:

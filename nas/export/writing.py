@@ -137,6 +137,8 @@ def _facts(stored: StoredStudy, record: TrialRecord, dataset: Dataset, weights: 
         classes=info.classes,
         normalisation=manifest.Normalisation(mean=dataset.mean, std=tuple(max(s, _LEAST_STD) for s in dataset.std)),
         validation=manifest.Validation(accuracy=first.accuracy, loss=first.loss, images=info.n_validation),
+        test=None if first.test_accuracy is None or first.tested is None else manifest.Test(
+            accuracy=first.test_accuracy, loss=first.test_loss, images=info.n_test, read=first.tested.isoformat()),
         costs=manifest.Costs(params=record.params, macs=record.macs, activations=record.activations,
                              latency_ms=record.latency_ms),
         data=manifest.Data(name=info.name, source=stored.study.data.source, checksum=dataset.checksum,

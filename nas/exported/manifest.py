@@ -54,6 +54,15 @@ class Validation(_Part):
     images: int
 
 
+class Test(_Part):
+    """On the test part, read once, at the end of a training of a confirmation; `read` is when (ISO 8601, UTC)."""
+
+    accuracy: float = Field(ge=0, le=1)
+    loss: float | None
+    images: int
+    read: str
+
+
 class Costs(_Part):
     """Of one image; exact."""
 
@@ -106,6 +115,7 @@ class Manifest(_Part):
     classes: tuple[str, ...] = Field(min_length=1)
     normalisation: Normalisation
     validation: Validation
+    test: Test | None = None
     costs: Costs
     data: Data
     training: Training

@@ -67,7 +67,8 @@ def test_changed_recipe_is_refused_with_a_diff(home):
 
 
 @pytest.mark.parametrize("words", [
-    ("inspect", "tiny.yaml"), ("status",), ("status", "tiny"), ("report", "tiny"), ("export", "tiny"), ("schema",),
+    ("inspect", "tiny.yaml"), ("status",), ("status", "tiny"), ("report", "tiny"),
+    ("export", "tiny", "--format", "none"), ("schema",),
 ])
 def test_json_is_alone(home, words):
     done = nas(home, *words, "--json")
@@ -83,13 +84,13 @@ def test_inspect_figures(home):
 
 
 def test_exported_network_loads(home):
-    folder = json.loads(nas(home, "export", "tiny", "--best", "--json").stdout)["folders"][0]
+    folder = json.loads(nas(home, "export", "tiny", "--best", "--format", "none", "--json").stdout)["folders"][0]
     done = ran(home / folder, "example.py")
     assert done.returncode == 0, done.stderr
 
 
 def test_train_one_network(home):
-    folder = json.loads(nas(home, "export", "tiny", "--best", "--json").stdout)["folders"][0]
+    folder = json.loads(nas(home, "export", "tiny", "--best", "--format", "none", "--json").stdout)["folders"][0]
     done = nas(home, "train", f"{folder}/architecture.yaml", "--epochs", "2", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["states"] == {"COMPLETE": 1}
@@ -124,6 +125,7 @@ def test_train_for_a_time(home):
     (("run", "tiny.yaml", "--name", "../evil"), "name"),
     (("status", "nobody"), "no study nobody"),
     (("export", "tiny", "--best", "--knee"), "exclude each other"),
+    (("export", "tiny", "--format", "tflite"), "format tflite: is none of pt2, onnx"),
     (("train", "tiny.yaml"), "several networks"),
     (("simulate", "nowhere.csv"), "nowhere.csv: cannot be read as CSV: No such file or directory"),
     (("simulate", "nobody"), "no study nobody"),

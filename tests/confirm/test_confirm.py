@@ -22,6 +22,9 @@ from nas.confirm import candidates, confirm, confirmation, report_of
 from nas.confirm.page import write_confirmation
 from nas.cost import cost
 from nas.data.values import Dataset
+from nas.export import export
+from nas.exported import read_manifest
+from nas.exported.scoring import score
 from nas.plan import plan
 from nas.store import State
 from nas.study import study_from_spec
@@ -254,3 +257,18 @@ def test_failures_are_left_out_and_named(found: StoredStudy) -> None:
     assert len(report.networks) == 2
     assert len(report.unfinished) == 1
     assert Counter(one.why.role for one in report.networks)["front"] >= 1
+
+
+def test_an_export_of_it_says_what_the_test_part_said(tmp_path: Path) -> None:
+    """And nas evaluate finds the same, to the last bit."""
+    small = search(**{"trials: 14": "trials: 2", "cardinality: [1, 2, 4]": "cardinality: 1", "[4, 8, 16]": "[4]"})
+    run(small, home=tmp_path)
+    stored = confirm(confirmation("found", home=tmp_path, top=1, seeds=2, epochs=2), home=tmp_path).stored
+    (trial,) = stored.records.values()
+    folder = export(stored, trial.number, tmp_path / "net", formats=())
+    facts = read_manifest(folder)
+    assert facts.test.accuracy == trial.trainings[0].test_accuracy
+    assert facts.test.read == trial.trainings[0].tested.isoformat()
+    found = score(folder, None, "test", "cpu")
+    assert (found.accuracy, found.loss) == (facts.test.accuracy, facts.test.loss)
+    assert f"On the {facts.test.images:,} test images" in (folder / "card.md").read_text()

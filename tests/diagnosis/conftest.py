@@ -35,7 +35,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     with contextlib.chdir(folder):
         stored = run(study_from_text(STUDY)).stored
-        export(stored, max(stored.records, key=lambda number: stored.records[number].accuracy or 0), Path("out/net"))
+        best = max(stored.records, key=lambda number: stored.records[number].accuracy or 0)
+        export(stored, best, Path("out/net"), formats=())
     return folder
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def exported(trained: StoredStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(trained, choose(trained, "best")[0], tmp_path_factory.mktemp("exported") / "network")
+    return export(trained, choose(trained, "best")[0], tmp_path_factory.mktemp("exported") / "network", formats=())
 
 
 @pytest.fixture

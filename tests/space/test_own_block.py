@@ -18,7 +18,7 @@ from nas.architecture import Architecture
 from nas.cost import cost
 from nas.diagram import text
 from nas.errors import NasError
-from nas.export import export
+from nas.export import export, left_out
 from nas.model import build, source
 from nas.own_block import fingerprint
 from nas.plan import plan
@@ -77,6 +77,15 @@ def wrong(shape, out, stride, values):
 
 def other(shape, out, stride, values):
     return nn.Conv2d(7, out[0], 3, stride, 1)
+
+
+class OfOne(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) * [1.0, 1.0][int(len(x)) % 2]
+
+
+def counts(shape, out, stride, values):
+    return OfOne(shape[0], out[0], 3, stride, 1)
 '''
 SPACE = """
 name: own
@@ -177,18 +186,31 @@ def test_search_and_export(folder: Path, block: str, more: str, files: list[str]
     trials = stored.trials()
     assert set(trials["state"]) == {"COMPLETE"}
     exported = export(stored, int(trials["number"][0]))
+    assert left_out(exported) == {}
+    assert {"model.pt2", "model.onnx"} < {path.name for path in exported.iterdir()}
     assert sorted(path.name for path in exported.glob("*.py")) == sorted(["example.py", "model.py", *files])
     loaded = nas.load(exported)
     example = subprocess.run([sys.executable, "example.py"], cwd=exported, capture_output=True, text=True,
                              env={**os.environ, "PYTHONPATH": "", "NAS_BLOCKS": ""})
     assert example.returncode == 0, example.stderr
     assert len(loaded.classes) == 10
-    export(stored, int(trials["number"][0]))        # replaces the one that is there
+    export(stored, int(trials["number"][0]), formats=())        # replaces the one that is there
+
+
+@pytest.mark.slow
+def test_what_an_exporter_cannot_express_is_said_and_the_folder_comes(folder: Path) -> None:
+    """The size of the batch decides what is computed: no one graph says that."""
+    stored = run(load_study(written(folder, "my_torch:counts"), ["budget.trials=1"]), home=folder / "studies").stored
+    exported = export(stored, 0)
+    assert set(left_out(exported)) == {"pt2", "onnx"}
+    assert all(why.startswith("torch.export: ") and "\n" not in why for why in left_out(exported).values())
+    assert "model.pt2" not in (exported / "card.md").read_text()
+    assert nas.load(exported) is not None
 
 
 def test_load_executes_nothing_of_the_folder(folder: Path) -> None:
     stored = run(load_study(written(folder, "my_torch:conv"), ), home=folder / "studies").stored
-    exported = export(stored, int(stored.trials()["number"][0]))
+    exported = export(stored, int(stored.trials()["number"][0]), formats=())
     (exported / "my_torch.py").write_text("raise SystemExit('executed')")
     assert nas.load(exported) is not None           # the user's own
     del sys.modules["my_torch"]
