@@ -84,7 +84,7 @@ def train(
     data: DataOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of training.")] = None,
     storage: Storage = None,
-    name: Annotated[str | None, typer.Option(help="Of the study that keeps it; default: train-NAME, tune-NAME.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the study that keeps it; default: train- or tune-NAME.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of initialisation and training.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Seeds to train it with, this one first.")] = None,
     set_: Set = None,
