@@ -77,7 +77,7 @@ def _share(text: str | None) -> float | str | None:
 
 
 def train(
-    path: Annotated[Path | None, typer.Argument(metavar="[ARCHITECTURE.yaml|NAME]", help=(
+    path: Annotated[Path | None, typer.Argument(metavar="ARCHITECTURE.yaml|NAME", help=(
         "A space without choices: one network; or the name of a reference network, e.g. resnet20."))] = None,
     from_: Annotated[Path | None, typer.Option("--from", metavar="FOLDER", help=(
         "In place of it: begin with the network of an exported folder, and its weights."))] = None,
@@ -86,13 +86,15 @@ def train(
     budget: Annotated[str | None, typer.Option(metavar="TIME", help=(
         "Time of training, e.g. 2h: as many epochs as fit it, up to 300."))] = None,
     storage: Storage = None,
-    name: Annotated[str | None, typer.Option(help="Of the study that keeps it; default: train-NAME.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the study that keeps it; default: train- or tune-NAME.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of initialisation and training.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Seeds to train it with, this one first.")] = None,
     set_: Set = None,
     json: Json = False,
 ) -> int:
     """Train one network with the same trainer, one-cycle unless the file says otherwise, and export it.
+
+    With --from it goes on with an exported one on other images (fine-tuning): a new classifier where classes differ.
 
     Example: nas train resnet20 --data cifar10 --epochs 100
     """
