@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nas.confirm.statistics import Interval, Spread, mean_interval, non_dominated_probability, rank_correlation
+from nas.confirm.statistics import Spread, non_dominated_probability, rank_correlation
 from nas.front import non_dominated
+from nas.intervals import Interval, mean_interval
 from nas.settings import Candidate
 from nas.store import State, TrialRecord
 from nas.studies import StoredStudy

@@ -14,18 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-LEVEL = 0.95        # of all intervals
+from nas.intervals import LEVEL, Interval, around
+
 _DRAWS = 20_000
 _RESAMPLED = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate and its 95 % interval; `low` and `high` are None where there is too little to say."""
-
-    estimate: float
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +41,7 @@ class Spread:
         mean = float(np.mean(group))
         if self.freedom == 0:
             return Interval(mean)
-        half = float(stats.t.ppf((1 + LEVEL) / 2, self.freedom)) * self.std / math.sqrt(len(group))
-        return Interval(mean, mean - half, mean + half)
+        return around(mean, self.std, len(group), self.freedom)
 
 
 def non_dominated_probability(
@@ -105,14 +96,3 @@ def _spearman(pairs: NDArray[np.float64]) -> float | None:
     if any(np.ptp(one) == 0 for one in ranks):
         return None
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def mean_interval(values: Sequence[float]) -> Interval | None:
-    """The mean of independent values and its interval by Student's t; None of no values."""
-    if not values:
-        return None
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Interval(mean)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.confirm.results import Confirmed, Report
-from nas.confirm.statistics import Interval
+from nas.intervals import Interval
 from nas.units import human_count
 
 _WIDE = 110         # columns of a terminal that leave room for architectures

@@ -6,17 +6,13 @@ Everything in it stands in `export.json` and in the database; what only its owne
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from scipy.special import ndtri, stdtrit
-
 from nas.errors import one_line
 from nas.exported.manifest import Manifest
+from nas.intervals import mean_interval, wilson
 from nas.store import State, TrialRecord
-
-_QUANTILE = 0.975       # of a 95 % interval, two-sided
 
 _MODEL_PY = '''\
 from model import build
@@ -67,23 +63,6 @@ def card(facts: Manifest, record: TrialRecord, formats: Collection[str], modules
     return "\n\n".join(parts) + "\n"
 
 
-def student(values: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of several accuracies, by Student's t."""
-    mean = sum(values) / len(values)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    half = float(stdtrit(len(values) - 1, _QUANTILE)) * deviation / math.sqrt(len(values))
-    return max(0.0, mean - half), min(1.0, mean + half)
-
-
-def wilson(right: int, images: int) -> tuple[float, float]:
-    """The 95 % interval of an accuracy of `right` of `images` (Wilson 1927)."""
-    z, share = float(ndtri(_QUANTILE)), right / images
-    middle = share + z * z / (2 * images)
-    half = z * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
-    scale = 1 + z * z / images
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
-
-
 def _loading(facts: Manifest, formats: Collection[str], modules: Collection[str]) -> list[str]:
     files = ", ".join(f"{module}.py" for module in modules)
     pixels = ", ".join(map(str, (2, *facts.shape)))
@@ -115,10 +94,9 @@ def _accuracy(facts: Manifest, record: TrialRecord) -> list[str]:
              if one.state is State.COMPLETE and one.accuracy is not None}
     values, images = list(whole.values()), facts.validation.images
     if len(values) > 1:
-        low, high = student(values)
         rows = [("mean", f"{sum(values) / len(values):.4f}"),
                 ("spread (standard deviation)", f"{record.spread:.4f}"),
-                ("95 % interval of the mean", f"{low:.4f} to {high:.4f} (Student, over {len(values)} seeds)")]
+                ("95 % interval of the mean", f"{_student(values)}, over {len(values)} seeds")]
     else:
         low, high = wilson(round(facts.validation.accuracy * images), images)
         rows = [("spread", "not known: one seed"),
@@ -138,10 +116,16 @@ def _test(facts: Manifest, record: TrialRecord) -> list[str]:
     low, high = wilson(round(test.accuracy * test.images), test.images)
     rows = [(f"these weights, read on {test.read[:10]}", f"{test.accuracy:.4f}, {low:.4f} to {high:.4f} (Wilson)")]
     if len(values) > 1:
-        low, high = student(values)
-        rows.append((f"mean of {len(values)} seeds",
-                     f"{sum(values) / len(values):.4f}, {low:.4f} to {high:.4f} (Student)"))
+        rows.append((f"mean of {len(values)} seeds", f"{sum(values) / len(values):.4f}, {_student(values)}"))
     return [f"On the {test.images:,} test images, by which nothing was chosen:", _table(rows)]
+
+
+def _student(values: list[float]) -> str:
+    found = mean_interval(values)
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    return f"{max(0.0, found.low):.4f} to {min(1.0, found.high):.4f} (Student)"
 
 
 def _costs(facts: Manifest) -> list[tuple[str, Any]]:

@@ -126,6 +126,11 @@ class Manifest(_Part):
         """Of one image (C, H, W)."""
         return self.input.channels, self.input.resolution, self.input.resolution
 
+    @property
+    def flip_test(self) -> bool:
+        """Whether its logits are the mean of those of an image and of its mirror image, as the recipe says."""
+        return bool(self.training.recipe.get("flip_test", False))
+
     @model_validator(mode="after")
     def _channels_agree(self) -> Manifest:
         mean, std = self.normalisation.mean, self.normalisation.std

@@ -53,7 +53,7 @@ def predictions(
     work = partial(_decoded, channels=facts.input.channels, resolution=facts.input.resolution)
     with picture.quiet():
         for batch in picture.mapped(work, files(words), _size):
-            yield from _named(batch, network, top, torch.device(device))
+            yield from _named(batch, network, top, torch.device(device), facts.flip_test)
 
 
 def files(words: Iterable[str]) -> Iterator[str | Unreadable]:
@@ -106,22 +106,23 @@ def _decoded(item: str | Unreadable, resolution: int, channels: int) -> tuple[st
 
 
 def _named(
-    batch: Sequence[tuple[str, Pixels] | Unreadable], network: Network, top: int, device: torch.device,
+    batch: Sequence[tuple[str, Pixels] | Unreadable], network: Network, top: int, device: torch.device, flip: bool,
 ) -> Iterator[Prediction | Unreadable]:
     read = [item for item in batch if not isinstance(item, Unreadable)]
-    said = iter(_classes(np.stack([pixels for _, pixels in read]), network, top, device) if read else [])
+    said = iter(_classes(np.stack([pixels for _, pixels in read]), network, top, device, flip) if read else [])
     for item in batch:
         yield item if isinstance(item, Unreadable) else Prediction(item[0], next(said))
 
 
 @torch.inference_mode()
 def _classes(
-    images: Pixels, network: Network, top: int, device: torch.device,
+    images: Pixels, network: Network, top: int, device: torch.device, flip: bool,
 ) -> list[tuple[tuple[str, float], ...]]:
     """images: (N, C, H, W)."""
     with exact(device):
         x = network.preprocess(torch.from_numpy(images).to(device)).contiguous(memory_format=torch.channels_last)
-        shares, places = network(x).double().softmax(1).topk(min(top, len(network.classes)))     # (N, top)
+        logits = (network(x) + network(x.flip(3))) / 2 if flip else network(x)
+        shares, places = logits.double().softmax(1).topk(min(top, len(network.classes)))     # (N, top)
     return [tuple((network.classes[place], share) for place, share in zip(*row, strict=True))
             for row in zip(places.tolist(), shares.tolist(), strict=True)]
 

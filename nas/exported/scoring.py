@@ -22,11 +22,11 @@ from nas.errors import NasError
 from nas.exported.images import images_of
 from nas.exported.loading import load
 from nas.exported.manifest import Manifest, read_manifest
+from nas.intervals import wilson
 from nas.train import accuracy_and_loss, usable
 
 Part: TypeAlias = Literal["test", "validation", "train"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-_Z = 1.959963984540054      # of a normal distribution, 95 % lies within so many standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +95,11 @@ def score(folder: Path, source: str | None = None, part: Part = "test", device: 
     where, said = _where(facts, device), list[Tensor]()
     began = time.perf_counter()
     accuracy, loss = accuracy_and_loss(network, images, facts.normalisation.mean, facts.normalisation.std, where,
-                                       seen=lambda logits: said.append(logits.argmax(1).cpu()))
+                                       flip=facts.flip_test, seen=lambda logits: said.append(logits.argmax(1).cpu()))
     seconds = time.perf_counter() - began
     by_class, confusions = _told_apart(np.asarray(images.labels), torch.cat(said).numpy(), facts.classes)
     return Score(f"{facts.training.study}-trial-{facts.training.trial}", facts.network.line, dataset.info.name, same,
                  part, len(images), accuracy, loss, by_class, confusions, seconds, where)
-
-
-def wilson(right: int, images: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (Wilson 1927): `right` of `images`, of which there is at least one."""
-    share, square = right / images, _Z * _Z
-    middle = (share + square / (2 * images)) / (1 + square / images)
-    half = _Z / (1 + square / images) * math.sqrt(share * (1 - share) / images + square / (4 * images * images))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _part(dataset: Dataset, part: Part) -> Split:

@@ -9,7 +9,7 @@ import statistics
 import pytest
 from scipy import stats
 
-from nas.confirm.statistics import Spread, mean_interval, non_dominated_probability, rank_correlation
+from nas.confirm.statistics import Spread, non_dominated_probability, rank_correlation
 
 GROUPS = [[0.90, 0.92, 0.91], [0.80, 0.84], [0.7]]
 
@@ -76,11 +76,3 @@ def test_rank_correlation_is_spearmans() -> None:
     assert rank_correlation([1, 2, 3, 4], [10, 20, 30, 40]).estimate == pytest.approx(1)
     assert rank_correlation([1, 2], [1, 2]) is None
     assert rank_correlation([1, 1, 1], [1, 2, 3]) is None
-
-
-def test_the_interval_of_a_mean() -> None:
-    found = mean_interval([0.1, 0.3, 0.2])
-    half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
-    assert (found.estimate, found.low, found.high) == pytest.approx((0.2, 0.2 - half, 0.2 + half))
-    assert mean_interval([0.1]).low is None
-    assert mean_interval([]) is None

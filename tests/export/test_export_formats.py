@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import logging
-import math
 import pickle
 import re
 import shutil
@@ -24,7 +23,6 @@ from nas.cli.look import _left_out_lines
 from nas.errors import NasError
 from nas.export import choose, export, formats, formats_of, left_out, load
 from nas.export.apart import logits_apart
-from nas.export.card import student, wilson
 from nas.export.formats import contents_of, pickles
 from nas.exported.manifest import CARD, CHECKS, FILES, ONNX, PT2, WEIGHTS
 from nas.studies import StoredStudy
@@ -148,15 +146,6 @@ def test_the_card_and_its_snippets_as_written(trained: StoredStudy, exported: Pa
     done = subprocess.run([sys.executable, "-B", "-W", "error", "-c", code], cwd=exported, capture_output=True,
                           text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_intervals() -> None:
-    """Student's with two seeds is a Cauchy's; both ends of Wilson's lie 1.96 of their own deviations away."""
-    low, high = student([0.500, 0.502])
-    assert high - low == pytest.approx(2 * math.tan(0.475 * math.pi) * 0.001)
-    for right, images in [(180, 250), (0, 50), (50, 50)]:
-        for end in (e for e in wilson(right, images) if 1e-9 < e < 1 - 1e-9):
-            assert abs(right / images - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / images))
 
 
 # --- what is checked

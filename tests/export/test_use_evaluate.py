@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -16,21 +15,10 @@ from nas.errors import NasError
 from nas.export import choose, export, load
 from nas.exported import read_manifest
 from nas.exported.images import images_of
-from nas.exported.scoring import score, wilson
+from nas.exported.scoring import score
 from nas.search.run import run
 from nas.studies import StoredStudy
 from nas.study import study_from_text
-
-
-def test_wilson() -> None:
-    """Newcombe 1998, table I, method 3; and the definition: where the share is 1.96 deviations away."""
-    for right, images, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611),
-                                     (1, 29, 0.0061, 0.1718), (29, 29, 0.8830, 1)):
-        assert wilson(right, images) == pytest.approx((low, high), abs=5e-5)
-    for right, images in ((3, 7), (500, 1000), (99_999, 100_000)):
-        for edge in wilson(right, images):
-            assert abs(right / images - edge) / math.sqrt(edge * (1 - edge) / images) == pytest.approx(1.96, abs=1e-3)
-    assert wilson(1, 1)[1] == 1
 
 
 @pytest.fixture(scope="module")
