@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from nas.errors import NasError
 from nas.evaluation import Evaluator
 from nas.network_yaml import network_section
 from nas.search.run import Outcome, View, run
+from nas.settings import FINAL
 from nas.studies import HOME, StoredStudy, open_study, study_names
 from nas.study import NAME, Study, study_of
 from nas.yamlfile import Document
@@ -76,8 +76,7 @@ def _there(stored: StoredStudy, of: str, top: int | None, control: int | None, e
 def _made(stored: StoredStudy, title: str, top: int | None, front: bool, control: int, epochs: int | None,
           ) -> dict[str, Any]:
     study, chosen = stored.study, candidates(stored, top, front, control)
-    recipe = study.recipe.model_dump() | {
-        "schedule": "one_cycle", "epochs": epochs or math.ceil(EPOCHS * study.recipe.epochs)}
+    recipe = study.recipe.model_dump() | {**FINAL, "epochs": epochs or EPOCHS * study.recipe.epochs}
     search = study.search.model_dump() | {
         "sampler": "grid", "early_stopping": {"kind": "none"}, "repeats": SEEDS, "keep": "all",
         "latency": "measured"}
