@@ -35,10 +35,13 @@ _STAGE = re.compile(r"stage[0-9]{1,9}")
 _Place = tuple[str | int, ...]
 
 
-def read_space(document: Document, problems: list[Problem]) -> SearchSpace | None:
-    """The space that `document` describes; what is wrong with it is added to `problems`, and then there is none."""
+def read_space(document: Document, problems: list[Problem], trusted: bool = False) -> SearchSpace | None:
+    """The space that `document` describes; what is wrong with it is added to `problems`, and then there is none.
+
+    trusted: it was read before; users' blocks need not be there, as long as no network is built.
+    """
     before = len(problems)
-    reader = _Reader(document, problems)
+    reader = _Reader(document, problems, trusted)
     network = document.values.get("network")
     if isinstance(network, dict):
         reader.network(network)
@@ -62,8 +65,8 @@ def closest(word: object, known: Any) -> str:
 
 
 class _Reader:
-    def __init__(self, document: Document, problems: list[Problem]):
-        self.document, self.problems = document, problems
+    def __init__(self, document: Document, problems: list[Problem], trusted: bool):
+        self.document, self.problems, self.trusted = document, problems, trusted
         self.axes: list[Axis] = []
         self.sources: dict[str, tuple[Source, ...]] = {}
         self.most_stages = 3
@@ -271,7 +274,7 @@ class _Reader:
         if knob.odd and int(value) % 2 == 0:
             self._problem(place, "must be odd", "write 3, 5 or 7", raw)
             return None
-        if knob.name == "block" and ":" in str(value):
+        if knob.name == "block" and ":" in str(value) and not self.trusted:
             try:
                 own_block(str(value))
             except NasError as error:

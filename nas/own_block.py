@@ -83,11 +83,17 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def as_it_was(name: str, known: object) -> None:
+    """Raises `NasError` where the function's file has no longer the fingerprint `known`; None: any will do."""
+    if known is not None and known != fingerprint(name):
+        raise NasError(f"block {name}: its file was changed since this network was made; put the file back as it was "
+                       "to build the network")
+
+
 def branch_of(name: str, shape: Shape, out: Shape, stride: int, values: dict[str, Any]) -> Sequence:
     """What the function makes of a block. Raises `NasError` where it is none, or has the wrong shapes."""
     function = found(name)
-    if (known := values.pop(CODE, None)) not in (None, fingerprint(name)):
-        raise NasError(f"block {name}: its file is not the one ({known}) that this network was made with")
+    as_it_was(name, values.pop(CODE, None))
     arguments = (shape, out, stride, values)
     torch = sys.modules.get("torch")
     try:

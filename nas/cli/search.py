@@ -112,7 +112,7 @@ def train(
 
 
 def _searched(study: Study, storage: str | None, json: bool, again: str, export: bool = False,
-              fork: bool = False) -> int:
+              fork: bool | None = None) -> int:
     from nas.cli.view import view_of
     from nas.errors import NasError
     from nas.search.run import run as run_study

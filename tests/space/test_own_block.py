@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 import nas
 from nas import architecture as architecture_module
@@ -18,11 +19,15 @@ from nas.architecture import Architecture
 from nas.cost import cost
 from nas.diagram import text
 from nas.errors import NasError
+from nas.evaluation import Job, Progress
 from nas.export import export
 from nas.model import build, source
 from nas.own_block import fingerprint
 from nas.plan import plan
+from nas.report import terminal_front
+from nas.report.payload import payload
 from nas.search.run import run
+from nas.studies import open_study
 from nas.study import load_study
 
 BLOCKS = '''
@@ -222,10 +227,58 @@ def test_edited_file_is_another_block(folder: Path) -> None:
     forget()
     after = network(folder, "my_torch:conv")
     assert before.id != after.id
-    with pytest.raises(NasError, match="block my_torch:conv: its file is not the one") as caught:
+    with pytest.raises(NasError, match="block my_torch:conv: its file was changed since this network") as caught:
         plan(before, (1, 8, 8), 10)
     assert "\n" not in str(caught.value)
     plan(after.canonical(), (1, 8, 8), 10)
+
+
+def at_once(job: Job) -> Iterator[Progress]:
+    """In place of training."""
+    yield Progress(1, 1.0, 1.0, 0.5, 0.01, done=True)
+
+
+def edit(folder: Path) -> None:
+    """Change my_blocks.py, as between two processes."""
+    (folder / "my_blocks.py").write_text(BLOCKS.replace("groups=channels", "groups=1"))
+    del sys.modules["my_blocks"]
+    forget()
+
+
+def test_edited_file_is_refused_within_a_study_and_forked(folder: Path) -> None:
+    space, home = written(folder, "my_blocks:separable", SEPARABLE), folder / "studies"
+    assert run(load_study(space), home=home, evaluate=at_once).new_trials == 3
+    edit(folder)
+    with pytest.raises(NasError) as caught:
+        run(load_study(space, ["budget.trials=6"]), home=home, evaluate=at_once)
+    _, line, last = str(caught.value).splitlines()
+    assert line == "  network.block my_blocks:separable: its file was changed since"
+    assert "--name own-2" in last
+    assert "--fork" in last
+    assert len(open_study("own", home=home).trials()) == 3
+    forked = run(load_study(space), home=home, evaluate=at_once, fork=True).stored
+    assert (forked.name, len(forked.trials()), forked.trials()["reused"].sum()) == ("own-2", 3, 0)
+    again = load_study(home / "own-2" / "study.yaml")
+    assert run(again, home=home, evaluate=at_once).new_trials == 0
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_study_is_shown_without_what_cannot_be_built(folder: Path, lost: bool) -> None:
+    """An edited file, or none any more: everything but the drawings of its networks is there."""
+    space, home = written(folder, "[basic, my_blocks:separable]", SEPARABLE), folder / "studies"
+    run(load_study(space, ["budget.trials=8"]), home=home, evaluate=at_once)
+    edit(folder)
+    if lost:
+        (folder / "my_blocks.py").unlink()
+    stored = open_study("own", home=home)
+    own = {n for n, line in zip(stored.trials()["number"], stored.trials()["architecture"], strict=True)
+           if "separable" in line}
+    assert 0 < len(own) < 8
+    drawings = payload(stored.results)["diagrams"]
+    assert set(drawings["lacking"]) == own
+    assert set(drawings["trials"]) == set(range(8)) - own
+    terminal_front(stored.results, Console(quiet=True))
+    assert stored.study.spec()["blocks"] == stored.results.spec["blocks"] != {}
 
 
 @pytest.mark.parametrize(("block", "words"), [
