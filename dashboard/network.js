@@ -120,7 +120,10 @@ async function choose(number, { focus = false } = {}) {
   const markup = await diagram(number);
   if (chosen !== number) return;
   if (markup) picture.innerHTML = markup;      // ours: its texts are escaped where it is drawn
-  else picture.replaceChildren(make("p", { class: "hint" }, "There is no diagram of this trial."));
+  else {
+    const why = data.diagrams.lacking[number] || "There is no diagram of this trial.";
+    picture.replaceChildren(make("p", { class: "hint" }, why));
+  }
 }
 
 function markChosen() {

@@ -12,6 +12,7 @@ import graphlib
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from nas import regnet
@@ -35,10 +36,13 @@ _STAGE = re.compile(r"stage[0-9]{1,9}")
 _Place = tuple[str | int, ...]
 
 
-def read_space(document: Document, problems: list[Problem]) -> SearchSpace | None:
-    """The space that `document` describes; what is wrong with it is added to `problems`, and then there is none."""
+def read_space(document: Document, problems: list[Problem], trusted: bool = False) -> SearchSpace | None:
+    """The space that `document` describes; what is wrong with it is added to `problems`, and then there is none.
+
+    trusted: it was read before; users' blocks need not be there, as long as no network is built.
+    """
     before = len(problems)
-    reader = _Reader(document, problems)
+    reader = _Reader(document, problems, trusted)
     network = document.values.get("network")
     if isinstance(network, dict):
         reader.network(network)
@@ -51,7 +55,14 @@ def read_space(document: Document, problems: list[Problem]) -> SearchSpace | Non
     if len(problems) > before:
         return None
     ordered = _ordered(reader.axes, rules, document, problems)
-    return SearchSpace(ordered[0], reader.sources, ordered[1], limits, reader.most_stages) if ordered else None
+    if ordered is None:
+        return None
+    space = SearchSpace(ordered[0], reader.sources, ordered[1], limits, reader.most_stages)
+    if any(name.startswith(OPTION) for name in space.sources) and not space.own_blocks():
+        problems.append(document.problem(("network", "options"), "are knobs of a block of your own, and there is none",
+                                         "write block: module:function, or remove them"))
+        return None
+    return space
 
 
 def closest(word: object, known: Any) -> str:
@@ -62,8 +73,8 @@ def closest(word: object, known: Any) -> str:
 
 
 class _Reader:
-    def __init__(self, document: Document, problems: list[Problem]):
-        self.document, self.problems = document, problems
+    def __init__(self, document: Document, problems: list[Problem], trusted: bool):
+        self.document, self.problems, self.trusted = document, problems, trusted
         self.axes: list[Axis] = []
         self.sources: dict[str, tuple[Source, ...]] = {}
         self.most_stages = 3
@@ -136,6 +147,10 @@ class _Reader:
             sources = self._per_stage(knob, place, raw)
         elif isinstance(raw, dict) and knob.staged and raw.keys() & {"first", "growth"}:
             sources = self._tied(knob, place, raw)
+        elif isinstance(raw, dict) and raw.keys() & {"per_stage", "first", "growth"}:
+            self._problem(place, "is one knob for the whole network, not one a stage",
+                          "write a value, a list of choices or {from, to, step | log}", raw)
+            sources = (Fixed(knob.default),)
         else:
             every = tuple(range(1, self.most_stages + 1)) if knob.staged else ()
             source = self._form(knob, knob.name, every, place, raw)
@@ -263,19 +278,17 @@ class _Reader:
         try:
             value = knob.check(raw)
         except ValueError as error:
-            shown = raw if raw is not None else "null"
-            remedy = f"write {_FORMS}" if isinstance(raw, dict | list) else closest(raw, knob.choices) \
-                if knob.choices else knob.about
-            self._problem(place, str(error), remedy, shown)
+            self._problem(place, str(error), _instead(knob, raw), raw if raw is not None else "null")
             return None
         if knob.odd and int(value) % 2 == 0:
             self._problem(place, "must be odd", "write 3, 5 or 7", raw)
             return None
-        if knob.name == "block" and ":" in str(value):
+        if knob.name == "block" and ":" in str(value) and not self.trusted:
             try:
-                own_block(str(value))
+                own_block(str(value), Path(self.document.name).parent)
             except NasError as error:
-                self._problem(place, str(error), "see 'Your own block' in the README", raw)
+                said = str(error).removeprefix(f"block {value}: ")
+                self._problem(place, said, "see 'Your own block' in the README", raw)
                 return None
         return value
 
@@ -391,6 +404,19 @@ class _Reader:
 
     def _problem(self, place: _Place, rule: str, remedy: str = "", value: Any = None) -> None:
         self.problems.append(self.document.problem(place, rule, remedy, value))
+
+
+def _instead(knob: Knob, raw: object) -> str:
+    """What to write in place of `raw`, which is no value of the knob."""
+    if isinstance(raw, dict | list):
+        return f"write {_FORMS}"
+    own = ":".join(str(raw).rsplit(".", 1))         # as one writes a function in Python
+    if knob.free and re.fullmatch(knob.free, own):
+        return f"write {own}"
+    if not knob.choices:
+        return knob.about
+    near = closest(raw, knob.choices)       # or the choices, which the rule has said
+    return near if near.endswith("?") else "your own is written module:function" if knob.free else ""
 
 
 def _by_number(raw: Any) -> Any:

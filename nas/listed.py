@@ -40,6 +40,10 @@ class NetworkList(SearchSpace):
     def decode(self, point: Mapping[str, Value]) -> Architecture:
         return self.networks[str(point[AXIS])]
 
+    def own_blocks(self) -> tuple[str, ...]:
+        blocks = dict.fromkeys(stage.block for network in self.networks.values() for stage in network.stages)
+        return tuple(block for block in blocks if ":" in block)
+
     def active(self, axis: Axis, point: Mapping[str, Value]) -> bool:
         return True
 
@@ -60,8 +64,11 @@ class NetworkList(SearchSpace):
         return len(self.networks), True
 
 
-def read_list(document: Document, problems: list[Problem]) -> NetworkList | None:
-    """The list that `document` holds; what is wrong with it is added to `problems`, and then there is none."""
+def read_list(document: Document, problems: list[Problem], trusted: bool = False) -> NetworkList | None:
+    """The list that `document` holds; what is wrong with it is added to `problems`, and then there is none.
+
+    trusted: as in `read_space`.
+    """
     raw, before = document.values["networks"], len(problems)
     problems += [document.problem((key,), "stands beside networks, which are whole", "remove one of the two")
                  for key in _ALONE if key in document.values]
@@ -71,7 +78,7 @@ def read_list(document: Document, problems: list[Problem]) -> NetworkList | None
         return None
     found: dict[str, Architecture] = {}
     for name, written in raw.items():
-        network = _network(document, str(name), written, problems)
+        network = _network(document, str(name), written, problems, trusted)
         same = next((other for other, one in found.items() if network is not None and one.id == network.id), None)
         if same is not None:
             problems.append(document.problem(("networks", name), f"is the same network as {same}", "remove one"))
@@ -80,7 +87,9 @@ def read_list(document: Document, problems: list[Problem]) -> NetworkList | None
     return NetworkList.of(found) if len(problems) == before else None
 
 
-def _network(document: Document, name: str, written: object, problems: list[Problem]) -> Architecture | None:
+def _network(
+    document: Document, name: str, written: object, problems: list[Problem], trusted: bool
+) -> Architecture | None:
     place = ("networks", name)
     if isinstance(written, str):
         try:
@@ -90,7 +99,7 @@ def _network(document: Document, name: str, written: object, problems: list[Prob
             return None
     places = {("network", *at[2:]): where for at, where in document.places.items() if at[:2] == place}
     here: list[Problem] = []
-    space = read_space(Document(document.name, {"network": written}, places), here)
+    space = read_space(Document(document.name, {"network": written}, places), here, trusted)
     problems += [replace(one, field=".".join(place) + one.field.removeprefix("network")) for one in here]
     if space is None:
         return None

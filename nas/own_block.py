@@ -14,6 +14,7 @@ import importlib
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from collections.abc import Sequence as Listed
 from functools import lru_cache
@@ -43,8 +44,11 @@ def look_in(*places: str) -> None:
     os.environ[FOLDERS] = os.pathsep.join(dict.fromkeys([*listed, *places]))
 
 
-def found(name: str) -> Callable[..., Any]:
-    """The function `module:function`; the working folder and `NAS_BLOCKS` are looked in, too. Raises `NasError`."""
+def found(name: str, beside: Path | None = None) -> Callable[..., Any]:
+    """The function `module:function`; the working folder and `NAS_BLOCKS` are looked in, too. Raises `NasError`.
+
+    beside: the folder of the file that names it, for what an error says.
+    """
     module, _, attribute = name.partition(":")
     if module not in sys.modules:
         sys.path += [folder for folder in folders() if folder not in sys.path]
@@ -52,9 +56,8 @@ def found(name: str) -> Callable[..., Any]:
     try:
         function: Any = getattr(importlib.import_module(module), attribute, None)
     except Exception as error:
-        remedy = f"; put it beside the YAML file, or name its folder in {FOLDERS}" \
-            if isinstance(error, ModuleNotFoundError) else ""
-        raise NasError(f"block {name}: cannot import {module}: {_said(error)}{remedy}") from error
+        remedy = f"; {_remedy(module, beside)}" if module.startswith(getattr(error, "name", None) or ":") else ""
+        raise NasError(f"block {name}: cannot import {module}: {said(error, name)}{remedy}") from error
     if not callable(function):
         raise NasError(f"block {name}: {module} has no function {attribute}")
     return cast(Callable[..., Any], function)
@@ -69,8 +72,19 @@ def file_of(name: str) -> Path:
     return Path(path)
 
 
-def _said(error: Exception) -> str:
-    return one_line(f"{type(error).__name__}: {error}")
+def _remedy(module: str, beside: Path | None) -> str:
+    if beside is not None and (beside / "export.json").exists() and (beside / f"{module}.py").exists():
+        return ("code in an exported folder is not run; put a copy that you trust in a folder of your own: the working "
+                f"folder, or one that {FOLDERS} names")
+    return f"put it beside the YAML file, or name its folder in {FOLDERS}"
+
+
+def said(error: Exception, name: str) -> str:
+    """What went wrong in block `name`, with the line of its file that it happened in, or that led there."""
+    module = name.partition(":")[0].rpartition(".")[2]
+    lines = [at for at in traceback.extract_tb(error.__traceback__) if Path(at.filename).stem == module]
+    place = f"{lines[-1].filename}:{lines[-1].lineno}: " if lines else ""
+    return one_line(f"{place}{type(error).__name__}: {error}")
 
 
 @lru_cache(maxsize=256)
@@ -83,18 +97,26 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def as_it_was(name: str, known: object) -> None:
+    """Raises `NasError` where the function's file has no longer the fingerprint `known`; None: any will do."""
+    if known is not None and known != fingerprint(name):
+        raise NasError(f"block {name}: its file was changed since this network was made; put the file back as it was "
+                       "to build the network")
+
+
 def branch_of(name: str, shape: Shape, out: Shape, stride: int, values: dict[str, Any]) -> Sequence:
     """What the function makes of a block. Raises `NasError` where it is none, or has the wrong shapes."""
     function = found(name)
-    if (known := values.pop(CODE, None)) not in (None, fingerprint(name)):
-        raise NasError(f"block {name}: its file is not the one ({known}) that this network was made with")
+    as_it_was(name, values.pop(CODE, None))
     arguments = (shape, out, stride, values)
     torch = sys.modules.get("torch")
     try:
         with torch.device("meta") if torch else contextlib.nullcontext():
             made = function(*arguments)
     except Exception as error:
-        raise NasError(f"block {name}: {_said(error)}") from error
+        missing = isinstance(error, KeyError) and error.args[:1] != () and error.args[0] not in values
+        there = f"; values holds {', '.join(sorted(values))}" if missing else ""
+        raise NasError(f"block {name}: {said(error, name)}{there}") from error
     if torch and isinstance(made, torch.nn.Module):
         counted = importlib.import_module("nas.model.opaque").counted(name, made, shape, out)
         made = Opaque(shape, out, counted, name, arguments)

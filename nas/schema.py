@@ -34,6 +34,7 @@ def study_schema() -> dict[str, Any]:
             **_space_schema(),
             "objectives": {"type": "object", "properties": objective, "additionalProperties": False},
             **sections, "seed": {"type": "integer", "minimum": 0},
+            "blocks": {"type": "object", "description": "written by nas: what the files of blocks of your own held"},
         },
     }
 

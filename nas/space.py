@@ -216,6 +216,13 @@ class SearchSpace:
                         for name, value in zip(self._names[_KNOBS:], values[_KNOBS:], strict=True))
         return Stage(*values[:_KNOBS], options if ":" in str(values[_BLOCK]) else ())     # type: ignore[arg-type,call-arg]
 
+    def own_blocks(self) -> tuple[str, ...]:
+        """The users' blocks that a network of the space can be made of, as module:function."""
+        written = [source.value for source in self.sources.get("block", ()) if isinstance(source, Fixed)]
+        chosen = [value for axis in self.axes if axis.knob == "block" for value in axis.domain.probe()]
+        ruled = [rule.value for rule in self.rules if rule.knob == "block"]
+        return tuple(dict.fromkeys(str(value) for value in (*written, *chosen, *ruled) if ":" in str(value)))
+
     def active(self, axis: Axis, point: Mapping[str, Value]) -> bool:
         """Whether `axis` has an effect, given the axes before it in `point`."""
         return axis.name in self._always or _Known(self, point).matters(axis)

@@ -26,7 +26,7 @@ from nas.front import Objective
 from nas.language import closest, read_space
 from nas.listed import NetworkList, read_list
 from nas.network_yaml import network_section
-from nas.own_block import look_in
+from nas.own_block import fingerprint, look_in
 from nas.reference import is_reference, reference
 from nas.settings import Budget, Confirmation, Data, Recipe, Search
 from nas.space import SearchSpace
@@ -36,7 +36,7 @@ from nas.yamlfile import Document, parse, read
 DIRECTIONS = {"accuracy": "max", **dict.fromkeys(COSTS, "min"), "latency_ms": "min"}
 _SPACE_KEYS = ("network", "rules", "limits", "networks")
 SECTIONS: dict[str, type[BaseModel]] = {"data": Data, "recipe": Recipe, "search": Search, "budget": Budget}
-_KEYS = {"name", "about", "space", "objectives", "seed", "confirm", *_SPACE_KEYS, *SECTIONS}
+_KEYS = {"name", "about", "space", "objectives", "seed", "confirm", "blocks", *_SPACE_KEYS, *SECTIONS}
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FIXED = ("network", "rules", "limits", "networks", "objectives", "data", "recipe", "confirm", "seed")   # in a study
@@ -49,8 +49,9 @@ _WRITTEN: Mapping[tuple[str, str], tuple[Callable[[object], float], str]] = {   
 class Study:
     """Everything that decides what a run does.
 
-    `written` holds the space sections as they were written; `blamed()` is a context in which mistakes that only the
-    data or the machine show are said with their place in the file.
+    `written` holds the space sections as they were written; `blocks` the fingerprints of the users' blocks in it, by
+    their names: as they are now, or of a stored study, as they were; `blamed()` is a context in which mistakes that
+    only the data or the machine show are said with their place in the file.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Study:
     seed: int
     written: Mapping[str, Any]
     confirm: Confirmation | None = None
+    blocks: Mapping[str, str] = field(default_factory=dict)
     file: str = field(default="", repr=False, compare=False)        # that it was read from
     blamed: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
 
@@ -74,6 +76,7 @@ class Study:
             "name": self.name, "about": self.about, **{k: self.written[k] for k in _SPACE_KEYS if k in self.written},
             "objectives": {o.name: o.direction for o in self.objectives}, **sections, "seed": self.seed,
             **({"confirm": self.confirm.model_dump()} if self.confirm else {}),
+            **({"blocks": dict(self.blocks)} if self.blocks else {}),
         }
 
     def renamed(self, name: str) -> Study:
@@ -92,7 +95,9 @@ class Study:
             _differences(key, was.get(key), mine.get(key), found)
         latency = was.get("search", {}).get("latency", "measured")      # of another kind, they do not compare
         _differences("search.latency", latency, self.search.latency, found)
-        return found
+        known = was.get("blocks", {})
+        return found + [f"network.block {name}: its file was changed since" for name, now in self.blocks.items()
+                        if known.get(name, now) != now]
 
 
 def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
@@ -165,7 +170,7 @@ def study_of(document: Document, stem: str, trusted: bool = False) -> Study:
     if "space" in values:
         problems.append(document.problem(("space",), "must be the path of a space file that names no other",
                                          "write it at the top of the study file", values["space"]))
-    space = read_list(document, problems) if "networks" in values else read_space(document, problems)
+    space = (read_list if "networks" in values else read_space)(document, problems, trusted)
     objectives = _objectives(document, problems)
     sections = {key: _section(model, document, key, problems) for key, model in SECTIONS.items()}
     confirm = _section(Confirmation, document, "confirm", problems) if "confirm" in values else None
@@ -190,9 +195,10 @@ def study_of(document: Document, stem: str, trusted: bool = False) -> Study:
     budget = sections["budget"]
     if budget.trials is None and budget.time is None:
         budget = Budget(trials=DEFAULT_TRIALS)
+    blocks = values.get("blocks", {}) if trusted else {name: fingerprint(name) for name in space.own_blocks()}
     return Study(name, about.strip(), space, objectives, sections["data"], sections["recipe"], sections["search"],
-                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values}, confirm, document.name,
-                 document.blamed)
+                 budget, seed, {key: values[key] for key in _SPACE_KEYS if key in values}, confirm, blocks,
+                 document.name, document.blamed)
 
 
 def _of_list(space: NetworkList, sections: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _again(otherwise: str) -> str:
 
 
 def _searched(study: Study, storage: str | None, json: bool, again: str, export: bool = False,
-              fork: bool = False, within: float | None = None) -> int:
+              fork: bool | None = None, within: float | None = None) -> int:
     from nas.cli.view import view_of
     from nas.errors import NasError
     from nas.search.run import run as run_study

@@ -10,6 +10,7 @@ from nas.confirm.candidates import candidates
 from nas.errors import NasError
 from nas.evaluation import Evaluator
 from nas.network_yaml import network_section
+from nas.own_block import CODE, as_it_was
 from nas.search.run import Outcome, View, run
 from nas.settings import FINAL
 from nas.studies import HOME, StoredStudy, open_study, study_names
@@ -24,7 +25,7 @@ _FRESH = 1_000      # between the search's seeds and these
 def confirm(study: Study, storage: str | None = None, home: Path = HOME, view: View | None = None,
             evaluate: Evaluator | None = None) -> Outcome:
     """Run a `confirmation` until each network of it has all its seeds, or Ctrl-C. Run again, it goes on."""
-    return run(study, storage, home, view, evaluate)
+    return run(study, storage, home, view, evaluate, fork=None)
 
 
 def confirmation(
@@ -76,6 +77,8 @@ def _there(stored: StoredStudy, of: str, top: int | None, control: int | None, e
 def _made(stored: StoredStudy, title: str, top: int | None, front: bool, control: int, epochs: int | None,
           ) -> dict[str, Any]:
     study, chosen = stored.study, candidates(stored, top, front, control)
+    for stage in (stage for one in chosen.values() for stage in one.network.stages):
+        as_it_was(stage.block, dict(stage.options).get(CODE))
     recipe = study.recipe.model_dump() | {**FINAL, "epochs": epochs or EPOCHS * study.recipe.epochs}
     search = study.search.model_dump() | {
         "sampler": "grid", "early_stopping": {"kind": "none"}, "repeats": SEEDS, "keep": "all",

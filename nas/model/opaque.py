@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.errors import NasError, one_line
+from nas.errors import NasError
 from nas.nodes import Cost, Shape
+from nas.own_block import said
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)      # whose outputs are activations
 
@@ -23,8 +24,7 @@ def counted(name: str, module: nn.Module, shape: Shape, out: Shape) -> Cost:
         with torch.no_grad(), counter:
             y: Tensor = module(torch.empty(1, *shape, device="meta"))
     except Exception as error:
-        said = one_line(f"{type(error).__name__}: {error}")
-        raise NasError(f"block {name}: fails on images of shape {shape}: {said}") from error
+        raise NasError(f"block {name}: fails on images of shape {shape}: {said(error, name)}") from error
     finally:
         for hook in hooks:
             hook.remove()

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.architecture import Architecture
 from nas.diagram import svg
+from nas.errors import NasError
 from nas.report.effects import effects_figure, importance, importance_figure, residuals, varied_axes
 from nas.report.figures import curves_figure, front_figure, hypervolume_figure
 from nas.report.results import (
@@ -118,19 +118,24 @@ def _ordered(axes: list[str], table: pd.DataFrame) -> list[str]:
 
 
 def _diagrams(results: Results) -> dict[str, Any]:
-    """One drawing for each distinct network, and which trial has which."""
+    """One drawing for each distinct network, which trial has which, and why one has none."""
     places: dict[str, int] = {}
-    trials: dict[int, int] = {}
-    distinct: list[Architecture] = []
-    for number, architecture in results.architectures.items():
+    drawn: list[str] = []
+    lacking: dict[str, str] = {}
+    for architecture in results.architectures.values():
         name = architecture.id
-        if name not in places:
-            places[name] = len(distinct)
-            distinct.append(architecture)
-        trials[int(number)] = places[name]
-    drawn = [svg(architecture, results.shape, len(results.classes)) for architecture in distinct]
+        if name in places or name in lacking:
+            continue
+        try:
+            drawn.append(svg(architecture, results.shape, len(results.classes)))
+            places[name] = len(drawn) - 1
+        except NasError as error:       # a user's block that was changed, or is gone
+            lacking[name] = str(error)
+    ids = {int(number): architecture.id for number, architecture in results.architectures.items()}
     bundles = [_packed(drawn[i : i + BUNDLE]) for i in range(0, len(drawn), BUNDLE)]
-    return {"bundle": BUNDLE, "trials": trials, "bundles": bundles}
+    return {"bundle": BUNDLE, "bundles": bundles,
+            "trials": {number: places[name] for number, name in ids.items() if name in places},
+            "lacking": {number: lacking[name] for number, name in ids.items() if name in lacking}}
 
 
 def _packed(drawn: list[str]) -> str:

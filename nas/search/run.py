@@ -88,15 +88,15 @@ class Outcome:
 def run(
     study: Study, storage: str | None = None, home: Path = HOME, view: View | None = None,
     evaluate: Evaluator | None = None, lease_seconds: float = SECONDS,
-    fork: bool = False, within: float | None = None,
+    fork: bool | None = False, within: float | None = None,
 ) -> Outcome:
     """Run `study` until its budget is spent, its space is exhausted, or Ctrl-C; write its report.
 
     storage: an SQLAlchemy URL; default: `home`/nas.db. evaluate: in place of training, for tests and simulations.
     lease_seconds: how long the study stays this process's without a sign of life. fork: where the database has the
-    study with other settings, run this one under a free name, from the results that hold for both. within: seconds
-    that the training of a study of one network has to fit; its epochs are chosen by that, once.
-    Raises `NasError` for what the user can mend.
+    study with other settings, run this one under a free name, from the results that hold for both; None: the caller
+    has no such choice to offer. within: seconds that the training of a study of one network has to fit; its epochs are
+    chosen by that, once. Raises `NasError` for what the user can mend.
     """
     view = view or Silent()
     with study.blamed():        # all that can be refused before anything is made
@@ -118,7 +118,7 @@ def run(
         changed = study.changes(ledger.create_study(study.name, study.spec()).spec)
         if changed:
             if not fork:
-                raise NasError(_changed(study.name, changed))
+                raise NasError(_changed(study.name, changed, fork is not None))
             study = forked(ledger, study, facts, predict)
             folder = _folder(home, study.name)
             known = sum(trial.reused for trial in ledger.trials(study.name))
@@ -207,11 +207,11 @@ def _folder(home: Path, name: str) -> Path:
     return folder
 
 
-def _changed(name: str, changed: list[str]) -> str:
+def _changed(name: str, changed: list[str], forks: bool) -> str:
     lines = "\n  ".join(changed)
+    fork = ", have it named and begun with what is known (--fork)," if forks else ""
     return (f"study {name} is in the database with other settings:\n  {lines}\n"
-            f"give this one another name (--name {name}-2), have it named and begun with what is known (--fork), or "
-            "put the settings back")
+            f"give this one another name (--name {name}-2){fork} or put back what was changed")
 
 
 def _summary(

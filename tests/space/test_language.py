@@ -267,9 +267,14 @@ def test_excess_is_a_share_of_the_bound() -> None:
     ("{^kernel: {first: 3, growth: 2}}", "must be odd, so it cannot grow"),
     ("{gate_kernel: [1, ^2]}", "must be odd"),
     ("{^order: port}", "must be one of post, pre; did you mean post?"),
+    ("{^norm: what}", "network.norm: what: must be one of batch, group, layer, none"),
+    ("{^block: my_blocks.separable}", "bottleneck, inverted, convnext; write my_blocks:separable"),
+    ("{^block: q}", "must be one of basic, bottleneck, inverted, convnext; your own is written module:function"),
+    ("{^shortcut: {per_stage: [A, B]}}", "is one knob for the whole network, not one a stage; write a value, a list"),
+    ("{block: [basic, bottleneck], ^options: {repeats: 2}}", "network.options: are knobs of a block of your own"),
     ("{gate: [none, ^highwya]}", "did you mean highway?"),
     ("{^order: {from: 1, to: 2}}", "is none of the forms"),
-    ("{^order: {first: 1, growth: 2}}", "is none of the forms"),
+    ("{^order: {first: 1, growth: 2}}", "is one knob for the whole network"),
     ("{^gate: {first: none, growth: 2}}", "holds words, which cannot grow"),
     ("{^depth: []}", "is an empty list of choices"),
     ("{depth: [^[1]]}", "must be a whole number"),
@@ -297,14 +302,14 @@ def test_excess_is_a_share_of_the_bound() -> None:
     ("{depth: {^per_stage: x}}", "must be a whole number"),
     ("{depth: {^per_stage: {per_stage: 1}}}", "is none of the forms"),
     ("{depth: {per_stage: 1, ^first: 2}}", "network.depth.first: is not known here"),
-    ("{^order: {per_stage: post}}", "is none of the forms"),
+    ("{^order: {per_stage: post}}", "is one knob for the whole network"),
     ("{^width: {first: 8}}", "needs both first and growth"),
     ("{^width: {growth: 2}}", "needs both first and growth"),
     ("{width: {first: 8, ^growth: 0}}", "must be from 0.1 to 16"),
     ("{width: {first: 8, growth: 2, ^last: 9}}", "is not known here"),
     ("{width: {^first: {per_stage: 8}, growth: 2}}", "is none of the forms"),
     ("{^stages: 9}", "must be from 1 to 8"),
-    ("{^stages: {per_stage: 1}}", "is none of the forms"),
+    ("{^stages: {per_stage: 1}}", "is one knob for the whole network"),
     ("{}", "holds no knob"),
     ("[]", "must be a mapping"),
     ("5", "must be a mapping"),
@@ -317,6 +322,7 @@ def test_mistakes_of_the_network(network: str, words: str) -> None:
     column = len("network: ") + network.find("^") + 1 if "^" in network else 1
     assert line.startswith(f"s.yaml:1:{column}: network"), line
     assert words in line
+    assert "known: batch" not in line, "the choices are said once"
 
 
 @pytest.mark.parametrize(("rules", "words"), [

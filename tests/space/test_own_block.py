@@ -10,19 +10,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 import nas
 from nas import architecture as architecture_module
+from nas import blocks as blocks_module
 from nas import plan as plan_module
-from nas.architecture import Architecture
+from nas.architecture import STAGED, Architecture
 from nas.cost import cost
 from nas.diagram import text
 from nas.errors import NasError
+from nas.evaluation import Job, Progress
 from nas.export import export, left_out
 from nas.model import build, source
-from nas.own_block import fingerprint
+from nas.own_block import CODE, fingerprint
 from nas.plan import plan
+from nas.report import terminal_front
+from nas.report.payload import payload
 from nas.search.run import run
+from nas.studies import open_study
 from nas.study import load_study
 
 BLOCKS = '''
@@ -61,6 +67,10 @@ def apart(shape, out, stride, values):
 
 def fails(shape, out, stride, values):
     raise ZeroDivisionError("by nothing\\nat all")
+
+
+def asks(shape, out, stride, values):
+    return [values["repeat"]]
 '''
 OPAQUE = '''
 from torch import nn
@@ -173,6 +183,20 @@ def test_options_are_axes_of_the_block(folder: Path) -> None:
     assert len(ids) == 2
 
 
+def test_readme_says_what_values_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    architecture = network(folder, "my_blocks:separable", SEPARABLE)
+    held: set[str] = set()
+    monkeypatch.setattr(blocks_module, "branch_of", lambda name, shape, out, stride, values: held.update(values))
+    stage = architecture.stages[0]
+    blocks_module.function(blocks_module.Inside(
+        blocks_module.Style("post", "batch", "relu", "he"), stage, "conv3x3", (8, 8, 8), (8, 8, 8), 1, False, False))
+    knobs = {knob.name for knob in STAGED}
+    readme = (Path(nas.__file__).parents[1] / "README.md").read_text()
+    text = readme.partition("`values` holds")[2].partition("taken")[0]
+    assert knobs - held == {"depth", "residual_scaling"}
+    assert all(f"`{name}`" in text for name in {*(held - knobs), *(knobs - held)} - {"repeats", CODE})
+
+
 def test_source_of_nodes_needs_torch_alone(folder: Path) -> None:
     assert "my_blocks" not in source(plan(network(folder, "my_blocks:separable", SEPARABLE), (1, 8, 8), 10), "")
     assert "import my_torch\n" in source(plan(network(folder, "my_torch:conv"), (1, 8, 8), 10), "")
@@ -218,8 +242,9 @@ def test_load_executes_nothing_of_the_folder(folder: Path) -> None:
     os.environ["NAS_BLOCKS"] = ""
     with pytest.raises(NasError, match=r"cannot import my_torch: ModuleNotFoundError.*NAS_BLOCKS"):
         nas.load(exported)
-    with pytest.raises(NasError, match="cannot import my_torch"):
-        load_study(exported / "architecture.yaml")
+    for read in (lambda: nas.load(exported), lambda: load_study(exported / "architecture.yaml")):
+        with pytest.raises(NasError, match=r"code in an exported folder is not run; put a copy that you trust in"):
+            read()
 
 
 @pytest.mark.slow
@@ -244,10 +269,58 @@ def test_edited_file_is_another_block(folder: Path) -> None:
     forget()
     after = network(folder, "my_torch:conv")
     assert before.id != after.id
-    with pytest.raises(NasError, match="block my_torch:conv: its file is not the one") as caught:
+    with pytest.raises(NasError, match="block my_torch:conv: its file was changed since this network") as caught:
         plan(before, (1, 8, 8), 10)
     assert "\n" not in str(caught.value)
     plan(after.canonical(), (1, 8, 8), 10)
+
+
+def at_once(job: Job) -> Iterator[Progress]:
+    """In place of training."""
+    yield Progress(1, 1.0, 1.0, 0.5, 0.01, done=True)
+
+
+def edit(folder: Path) -> None:
+    """Change my_blocks.py, as between two processes."""
+    (folder / "my_blocks.py").write_text(BLOCKS.replace("groups=channels", "groups=1"))
+    del sys.modules["my_blocks"]
+    forget()
+
+
+def test_edited_file_is_refused_within_a_study_and_forked(folder: Path) -> None:
+    space, home = written(folder, "my_blocks:separable", SEPARABLE), folder / "studies"
+    assert run(load_study(space), home=home, evaluate=at_once).new_trials == 3
+    edit(folder)
+    with pytest.raises(NasError) as caught:
+        run(load_study(space, ["budget.trials=6"]), home=home, evaluate=at_once)
+    _, line, last = str(caught.value).splitlines()
+    assert line == "  network.block my_blocks:separable: its file was changed since"
+    assert "--name own-2" in last
+    assert "--fork" in last
+    assert len(open_study("own", home=home).trials()) == 3
+    forked = run(load_study(space), home=home, evaluate=at_once, fork=True).stored
+    assert (forked.name, len(forked.trials()), forked.trials()["reused"].sum()) == ("own-2", 3, 0)
+    again = load_study(home / "own-2" / "study.yaml")
+    assert run(again, home=home, evaluate=at_once).new_trials == 0
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_study_is_shown_without_what_cannot_be_built(folder: Path, lost: bool) -> None:
+    """An edited file, or none any more: everything but the drawings of its networks is there."""
+    space, home = written(folder, "[basic, my_blocks:separable]", SEPARABLE), folder / "studies"
+    run(load_study(space, ["budget.trials=8"]), home=home, evaluate=at_once)
+    edit(folder)
+    if lost:
+        (folder / "my_blocks.py").unlink()
+    stored = open_study("own", home=home)
+    own = {n for n, line in zip(stored.trials()["number"], stored.trials()["architecture"], strict=True)
+           if "separable" in line}
+    assert 0 < len(own) < 8
+    drawings = payload(stored.results)["diagrams"]
+    assert set(drawings["lacking"]) == own
+    assert set(drawings["trials"]) == set(range(8)) - own
+    terminal_front(stored.results, Console(quiet=True))
+    assert stored.study.spec()["blocks"] == stored.results.spec["blocks"] != {}
 
 
 @pytest.mark.parametrize(("block", "words"), [
@@ -255,7 +328,8 @@ def test_edited_file_is_another_block(folder: Path) -> None:
     ("my_blocks:number", "returned int; return a list of"),
     ("my_blocks:narrow", "puts out (1, 8, 8), and (8, 8, 8) is wanted"),
     ("my_blocks:apart", "b takes (8, 8, 8), and gets (16, 4, 4)"),
-    ("my_blocks:fails", "ZeroDivisionError: by nothing"),
+    ("my_blocks:fails", "my_blocks.py:36: ZeroDivisionError: by nothing"),
+    ("my_blocks:asks", "my_blocks.py:40: KeyError: 'repeat'; values holds activation, attention, base_width"),
     ("my_torch:wrong", "puts out (8, 6, 6), and (8, 8, 8) is wanted"),
     ("my_torch:other", "fails on images of shape (8, 8, 8): RuntimeError"),
 ])
@@ -278,7 +352,7 @@ def test_blocks_that_cannot_be_found(folder: Path, block: str, words: str) -> No
         load_study(written(folder, block))
     lines = str(caught.value).splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith(f"{folder}/own.yaml:6:3: network.block: {block}: block {block}: ")
+    assert lines[0].startswith(f"{folder}/own.yaml:6:3: network.block: {block}: {words[:6]}")
     assert words in lines[0]
 
 
