@@ -85,7 +85,7 @@ def _input(facts: Manifest) -> list[str]:
         "(pixel / 255 - mean) / std, of pixels 0 to 255.",
         _table([("mean", mean), ("std", std)]),
         f"Out: logits of shape (N, {len(facts.classes)}), in the order of the classes:",
-        "    " + json.dumps(list(facts.classes), ensure_ascii=False),
+        "    " + one_line(json.dumps(list(facts.classes), ensure_ascii=False)),
     ]
 
 
