@@ -34,6 +34,7 @@ STRIDES_IN = ("conv3x3", "conv1x1")         # where a bottleneck strides: torchv
 CONFLICTING = (                             # knobs that rules name
     "base_width", "cardinality", "shortcut_depth", "mixing", "gate", "residual_scaling", "gain", "shortcut",
     "activation", "init", "drop_path")
+_NARROW = ("bottleneck", "inverted")        # blocks of a 1x1, k x k and 1x1 convolution
 OWN_BLOCK = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"     # module:function
 
 
@@ -156,7 +157,7 @@ class Stage:
 
     def _rules(self, network: Architecture) -> tuple[tuple[str, str | bool], ...]:
         """Each as (knob, the sentence where it is broken): sentences are made where they are wanted alone."""
-        plain, grouped = network.shortcut == "none", self.block in ("bottleneck", "inverted")
+        plain, grouped = network.shortcut == "none", self.block in _NARROW
         convolved = grouped or self.block == "basic"
         inner, alpha = self.inner_width, factor(self.residual_scaling, network.blocks, self.branches)
         return (
@@ -195,7 +196,7 @@ class Architecture:
     activation: str = knob("relu", "nonlinearity; crelu needs order pre; identity: a linear network",
                            choices=ACTIVATIONS, late=False, label="act")
     stride_in: str = knob("conv3x3", "the convolution in which a bottleneck strides", choices=STRIDES_IN, late=False,
-                          label="stride")
+                          label="stride", uses=("block",), matters=lambda v: v["stage"] != 1 and v["block"] in _NARROW)
     norm: str = knob("batch", "batch, group (of 16 channels), layer (of each place's channels), none (biases instead)",
                      choices=NORMS, label="norm")
     init: str = knob("he", "of the convolutions: he, xavier, orthogonal, or looks_linear (with crelu)", choices=INITS,
@@ -213,7 +214,7 @@ class Architecture:
 
     def canonical(self) -> Architecture:
         """The same network with what has no effect at its default."""
-        strides = any(s.block in ("bottleneck", "inverted") for s in self.stages[1:])
+        strides = any(s.block in _NARROW for s in self.stages[1:])
         changes = len(self.stages) > 1 or self.stages[0].width != self.stem_width
         keeps = any(self._alike(number, stage) for number, stage in enumerate(self.stages))
         matters = changes if self.shortcut in ("A", "B") else keeps or self.shortcut == "none"
