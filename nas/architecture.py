@@ -19,7 +19,7 @@ from typing import Any
 from nas.blocks import BLOCKS, kind_of
 from nas.knobs import OPTION, OWN, Knob, Value, Values, knob, knobs_of, option
 from nas.nodes import ATTENTIONS
-from nas.own_block import CODE, fingerprint
+from nas.own_block import CODE, fingerprint, unread
 from nas.regnet import KNOBS as REGNET
 
 STEMS = ("conv3x3", "conv7x7_pool", "patch2", "patch4")     # CIFAR; ImageNet: stride 2, then a 3x3 max-pool; ConvNeXt
@@ -34,6 +34,7 @@ STRIDES_IN = ("conv3x3", "conv1x1")         # where a bottleneck strides: torchv
 CONFLICTING = (                             # knobs that rules name
     "base_width", "cardinality", "shortcut_depth", "mixing", "gate", "residual_scaling", "gain", "shortcut",
     "activation", "init", "drop_path")
+_FOR_FUNCTIONS = ("kernel", "cardinality", "shortcut_depth", "dilation", "mixing")     # of a user's block alone
 _NARROW = ("bottleneck", "inverted")        # blocks of a 1x1, k x k and 1x1 convolution
 OWN_BLOCK = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"     # module:function
 
@@ -150,6 +151,17 @@ class Stage:
     def _marked(self) -> tuple[tuple[str, Value], ...]:
         """The options of a user's block, and the text of its file among them: edited, it is another block."""
         return tuple(sorted({CODE: fingerprint(self.block), **dict(self.options)}.items()))
+
+    def unread(self) -> list[str]:
+        """What is set for a user's block alone, and its function never reads; of a canonical stage that was built."""
+        if ":" not in self.block:
+            return []
+        usual = replace(self, bottleneck_ratio=STAGE_KNOBS["bottleneck_ratio"].default)     # type: ignore[arg-type]
+        mine = [name for name in _FOR_FUNCTIONS if getattr(self, name) != STAGE_KNOBS[name].default]
+        if self.inner_width != usual.inner_width and unread(self.block, ["inner_width"]):
+            mine.append("bottleneck_ratio")
+        options = [name for name, _ in self.options if name != CODE]
+        return unread(self.block, [*mine, *options])
 
     def conflict(self, network: Architecture) -> tuple[str, str] | None:
         """The first rule between knobs that the stage breaks in `network`, as (knob, sentence)."""
@@ -275,6 +287,7 @@ class Architecture:
                 found.append("a gate and channel attention on one branch: both rescale it")
             if stage.branches > 1 and stage.residual_scaling == 1 and network.norm == "none":
                 found.append(f"{stage.branches} branches without norms: residual_scaling 1/sqrt(k) keeps the variance")
+            found += [f"{stage.block} never reads {name}, which is set" for name in stage.unread()]
         return tuple(dict.fromkeys(found))
 
     def line(self) -> str:
