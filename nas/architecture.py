@@ -19,7 +19,7 @@ from typing import Any
 from nas.blocks import BLOCKS, kind_of
 from nas.knobs import OPTION, OWN, Knob, Value, Values, knob, knobs_of, option
 from nas.nodes import ATTENTIONS
-from nas.own_block import CODE, fingerprint
+from nas.own_block import CODE, fingerprint, unread
 from nas.regnet import KNOBS as REGNET
 
 STEMS = ("conv3x3", "conv7x7_pool", "patch2", "patch4")     # CIFAR; ImageNet: stride 2, then a 3x3 max-pool; ConvNeXt
@@ -34,6 +34,8 @@ STRIDES_IN = ("conv3x3", "conv1x1")         # where a bottleneck strides: torchv
 CONFLICTING = (                             # knobs that rules name
     "base_width", "cardinality", "shortcut_depth", "mixing", "gate", "residual_scaling", "gain", "shortcut",
     "activation", "init", "drop_path")
+_FOR_FUNCTIONS = ("kernel", "cardinality", "shortcut_depth", "dilation", "mixing")     # of a user's block alone
+_NARROW = ("bottleneck", "inverted")        # blocks of a 1x1, k x k and 1x1 convolution
 OWN_BLOCK = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"     # module:function
 
 
@@ -150,13 +152,24 @@ class Stage:
         """The options of a user's block, and the text of its file among them: edited, it is another block."""
         return tuple(sorted({CODE: fingerprint(self.block), **dict(self.options)}.items()))
 
+    def unread(self) -> list[str]:
+        """What is set for a user's block alone, and its function never reads; of a canonical stage that was built."""
+        if ":" not in self.block:
+            return []
+        usual = replace(self, bottleneck_ratio=STAGE_KNOBS["bottleneck_ratio"].default)     # type: ignore[arg-type]
+        mine = [name for name in _FOR_FUNCTIONS if getattr(self, name) != STAGE_KNOBS[name].default]
+        if self.inner_width != usual.inner_width and unread(self.block, ["inner_width"]):
+            mine.append("bottleneck_ratio")
+        options = [name for name, _ in self.options if name != CODE]
+        return unread(self.block, [*mine, *options])
+
     def conflict(self, network: Architecture) -> tuple[str, str] | None:
         """The first rule between knobs that the stage breaks in `network`, as (knob, sentence)."""
         return next(((name, str(broken)) for name, broken in self._rules(network) if broken), None)
 
     def _rules(self, network: Architecture) -> tuple[tuple[str, str | bool], ...]:
         """Each as (knob, the sentence where it is broken): sentences are made where they are wanted alone."""
-        plain, grouped = network.shortcut == "none", self.block in ("bottleneck", "inverted")
+        plain, grouped = network.shortcut == "none", self.block in _NARROW
         convolved = grouped or self.block == "basic"
         inner, alpha = self.inner_width, factor(self.residual_scaling, network.blocks, self.branches)
         return (
@@ -195,7 +208,7 @@ class Architecture:
     activation: str = knob("relu", "nonlinearity; crelu needs order pre; identity: a linear network",
                            choices=ACTIVATIONS, late=False, label="act")
     stride_in: str = knob("conv3x3", "the convolution in which a bottleneck strides", choices=STRIDES_IN, late=False,
-                          label="stride")
+                          label="stride", uses=("block",), matters=lambda v: v["stage"] != 1 and v["block"] in _NARROW)
     norm: str = knob("batch", "batch, group (of 16 channels), layer (of each place's channels), none (biases instead)",
                      choices=NORMS, label="norm")
     init: str = knob("he", "of the convolutions: he, xavier, orthogonal, or looks_linear (with crelu)", choices=INITS,
@@ -213,7 +226,7 @@ class Architecture:
 
     def canonical(self) -> Architecture:
         """The same network with what has no effect at its default."""
-        strides = any(s.block in ("bottleneck", "inverted") for s in self.stages[1:])
+        strides = any(s.block in _NARROW for s in self.stages[1:])
         changes = len(self.stages) > 1 or self.stages[0].width != self.stem_width
         keeps = any(self._alike(number, stage) for number, stage in enumerate(self.stages))
         matters = changes if self.shortcut in ("A", "B") else keeps or self.shortcut == "none"
@@ -274,6 +287,7 @@ class Architecture:
                 found.append("a gate and channel attention on one branch: both rescale it")
             if stage.branches > 1 and stage.residual_scaling == 1 and network.norm == "none":
                 found.append(f"{stage.branches} branches without norms: residual_scaling 1/sqrt(k) keeps the variance")
+            found += [f"{stage.block} never reads {name}, which is set" for name in stage.unread()]
         return tuple(dict.fromkeys(found))
 
     def line(self) -> str:

@@ -48,16 +48,28 @@ class Survey:
         """Feasible points among those drawn."""
         return len(self.feasible) / self.drawn
 
-    def cautions(self) -> dict[str, float]:
-        """What is legal and seldom wise, in sentences, and in which share of the feasible networks."""
+    def cautions(self, levels: int = 0) -> dict[str, float]:
+        """What is legal and seldom wise, in sentences, and in which share of the feasible networks.
+
+        levels: those of the recipe.
+        """
         looked = self.architectures[:_LOOKED_AT]
-        said = Counter(sentence for one in looked for sentence in one.cautions())
+        said = Counter(sentence for one in looked for sentence in (*one.cautions(), *_too_shallow(one, levels)))
         return {sentence: count / len(looked) for sentence, count in said.most_common()}
 
     @property
     def architectures(self) -> list[Architecture]:
         """The feasible networks that can be built, as often as they were drawn."""
         return [judged.architecture for _, judged in self.feasible if isinstance(judged.architecture, Architecture)]
+
+
+def _too_shallow(architecture: Architecture, levels: int) -> tuple[str, ...]:
+    """A caution where some of `levels` halvings have nothing to halve; else none."""
+    blocks = 1 << levels >> 1
+    if max(stage.depth for stage in architecture.stages) > blocks:
+        return ()
+    return (f"recipe.levels {levels} without a stage of more than {blocks} block{'s' * (blocks > 1)}: some levels "
+            "train the network of the one before again; lower it, or deepen the network",)
 
 
 Judged: TypeAlias = Sequence[tuple[Point, Judgement]]

@@ -43,9 +43,10 @@ class Inspection:
         names = ("smallest", "largest")
         ends = dict(zip(names, self.extremes, strict=True)) if self.extremes else {}
         return {
-            "name": self.study.name, "points": self.points, "points_exact": self.exact, "axes": self._axes(),
+            "name": self.study.name, "about": self.study.about,
+            "points": self.points, "points_exact": self.exact, "axes": self._axes(),
             "feasible_share": self.survey.share, "drawn": self.survey.drawn, "broken": self.survey.broken,
-            "axes_without_effect": list(self.survey.idle), "cautions": self.survey.cautions(),
+            "axes_without_effect": list(self.survey.idle), "cautions": self._cautions(),
             **{name: self._cost(name) for name in COSTS},
             **{name: {"point": point, **cost._asdict()} for name, (point, cost) in ends.items()},
             "data": {"name": self.info.name, "resolution": self.info.resolution, "channels": self.info.channels,
@@ -67,7 +68,12 @@ class Inspection:
     def _of_one(self, data: str) -> list[str]:
         costs = ", ".join(f"{self._cost(name):,} {name}" for name in COSTS)
         line = self.study.space.decode({}).line()
-        return [f"{self.study.name}: {costs}", data, "", line, *(f"caution: {one}" for one in self.survey.cautions())]
+        said = self.study.about.removeprefix(f"{line}; ")      # as an exported folder begins
+        about = [f"about: {said}"] if said else []
+        return [f"{self.study.name}: {costs}", data, "", line, *about, *(f"caution: {one}" for one in self._cautions())]
+
+    def _cautions(self) -> dict[str, float]:
+        return self.survey.cautions(self.study.recipe.levels)
 
     def _of_many(self, data: str) -> list[str]:
         study = self.study
@@ -81,7 +87,7 @@ class Inspection:
         if self.survey.broken:
             broken = ", ".join(f"{name} {n / self.survey.drawn:.1%}" for name, n in self.survey.broken.items())
             lines += ["", f"infeasible by: {broken}"]
-        for sentence, share in self.survey.cautions().items():
+        for sentence, share in self._cautions().items():
             lines += ["", f"caution: {sentence} ({share:.0%} of the networks)"]
         if self.survey.idle:
             lines += ["", f"without effect: {', '.join(self.survey.idle)}"]

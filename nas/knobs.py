@@ -25,10 +25,10 @@ OPTION = "options."                         # how the name of a knob of a user's
 class Knob:
     """One knob. `staged`: it may differ from stage to stage. `matters(values)`: whether it has an effect there.
 
-    `uses` names the knobs that `matters` reads. `refines`: its default adds nothing to a plain residual network.
-    `words`: what may be written in place of a number; `free`: other words that are as good as the choices. `label`: its
-    short name in a network's line. `by_kind`: its default is the block's own. `late`: younger than the first databases,
-    so that an id knows nothing of it where it is at its default.
+    `uses` names the knobs that `matters` reads, in a stage; its number, from 1, is `stage`. `refines`: its default adds
+    nothing to a plain residual network. `words`: what may be written in place of a number; `free`: other words that are
+    as good as the choices. `label`: its short name in a network's line. `by_kind`: its default is the block's own.
+    `late`: younger than the first databases, so that an id knows nothing of it where it is at its default.
     """
 
     name: str

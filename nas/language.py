@@ -121,7 +121,7 @@ class _Reader:
         self._problem(place, "is not a knob", forms.get(name) or closest(name.removeprefix(regnet.PREFIX), known))
 
     def _regnet(self, written: dict[str, tuple[_Place, Any]]) -> None:
-        """Stages, depths, widths and groups from RegNet's few numbers."""
+        """Stages, depths, widths and groups from RegNet's few numbers; its block unless another one is written."""
         for name in _TIED_BY_REGNET:
             if name in written:
                 self._problem(written.pop(name)[0], "is decided by regnet", "remove one of the two")
@@ -141,6 +141,8 @@ class _Reader:
             "stages": (lambda point: len(stages(point)),), "depth": tuple(of_stage(i, 0) for i in every),
             "width": tuple(of_stage(i, 1) for i in every), "cardinality": tuple(of_stage(i, 2) for i in every),
             "bottleneck_ratio": (Fixed(1.0),) * self.most_stages}
+        if "block" not in written:
+            self.sources["block"] = (Fixed("bottleneck"),) * self.most_stages
 
     def _knob(self, knob: Knob, place: _Place, raw: Any) -> None:
         if isinstance(raw, dict) and knob.staged and "per_stage" in raw:

@@ -15,7 +15,8 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections import UserDict
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Listed
 from functools import lru_cache
 from pathlib import Path
@@ -97,6 +98,27 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class _Watched(UserDict[str, Any]):
+    """What a block gets as its values, and which of them it has read."""
+
+    def __init__(self, values: dict[str, Any], seen: set[str]):
+        super().__init__(values)
+        self.seen = seen
+
+    def __getitem__(self, key: str) -> Any:
+        self.seen.add(key)
+        return super().__getitem__(key)
+
+
+_READ: dict[tuple[str, str], set[str]] = {}     # of a block and its fingerprint: which of its values it has ever read
+
+
+def unread(name: str, keys: Iterable[str]) -> list[str]:
+    """Those of `keys` that the function never read, in all that this process has made of it."""
+    seen = _READ.get((name, fingerprint(name)))
+    return [] if seen is None else [key for key in keys if key not in seen]
+
+
 def as_it_was(name: str, known: object) -> None:
     """Raises `NasError` where the function's file has no longer the fingerprint `known`; None: any will do."""
     if known is not None and known != fingerprint(name):
@@ -109,10 +131,11 @@ def branch_of(name: str, shape: Shape, out: Shape, stride: int, values: dict[str
     function = found(name)
     as_it_was(name, values.pop(CODE, None))
     arguments = (shape, out, stride, values)
+    watched = _Watched(values, _READ.setdefault((name, fingerprint(name)), set()))
     torch = sys.modules.get("torch")
     try:
         with torch.device("meta") if torch else contextlib.nullcontext():
-            made = function(*arguments)
+            made = function(shape, out, stride, watched)
     except Exception as error:
         missing = isinstance(error, KeyError) and error.args[:1] != () and error.args[0] not in values
         there = f"; values holds {', '.join(sorted(values))}" if missing else ""

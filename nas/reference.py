@@ -17,19 +17,24 @@ from nas.errors import NasError, one_line, shown
 from nas.nodes import Shape
 
 _IMAGENET = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+_BOTTLENECKS = (164, 1001)      # depths of He et al. 2016 on CIFAR that are bottlenecks
 _SPANS = {"basic": 2, "bottleneck": 3}
 _SE_RATIO = 1 / 16      # Hu et al. 2018: r = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A network of the literature. `data` is the source it was made for: of images `shape` (C, H, W), `classes`."""
+    """A network of the literature. `data` is the source it was made for: of images `shape` (C, H, W), `classes`.
+
+    about: what to know of the name, where it says something else than one may think.
+    """
 
     name: str
     architecture: Architecture
     data: str
     shape: Shape
     classes: int
+    about: str = ""
 
 
 def reference(name: str) -> Reference:
@@ -45,7 +50,16 @@ def reference(name: str) -> Reference:
     architecture = form.make(match)
     _check(match.string, architecture)
     shape, classes = _IMAGES[form.data]
-    return Reference(match.string, architecture, form.data, shape, classes)
+    return Reference(match.string, architecture, form.data, shape, classes, _confusable(match))
+
+
+def _confusable(m: re.Match[str]) -> str:
+    """The name of the paper's network of this depth, where that is another one."""
+    named = m.groupdict()
+    if not named.get("pre") or named["bottleneck"] or int(m["depth"]) not in _BOTTLENECKS:
+        return ""
+    other = m.string[:m.end("pre")] + "bottleneck_" + m.string[m.end("pre"):]
+    return f"of basic blocks; the paper's {m['depth']} layers are {other}"
 
 
 def is_reference(name: str) -> bool:
@@ -132,7 +146,8 @@ def _blocks(m: re.Match[str], each: int, others: int = 2) -> int:
     if blocks > 0 and not rest:
         return blocks
     legal = [str(each * n + others) for n in (blocks, blocks + 1) if n > 0] or [str(each + others)]
-    raise NasError(f"{m.string}: depth must be {each}n+{others}: {' or '.join(legal)}{_beside(m)}")
+    meant = f"; {said}" if (said := _confusable(m)) else ""
+    raise NasError(f"{m.string}: depth must be {each}n+{others}: {' or '.join(legal)}{_beside(m)}{meant}")
 
 
 def _beside(m: re.Match[str]) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from nas.architecture import NETWORK_KNOBS, STAGED, Architecture, Stage, knob_named, written_out
 from nas.cost import COSTS, cost
-from nas.knobs import OPTION, OWN, Value
+from nas.knobs import OPTION, OWN, Knob, Value
 from nas.network import Network
 from nas.nodes import Cost, Shape
 from nas.plan import plan
@@ -371,15 +371,18 @@ class _Known:
         return condition.holds(value)
 
     def matters(self, axis: Axis) -> bool:
-        """Whether the axis has an effect: in one of its stages at least."""
+        """Whether the axis has an effect: in one of its stages at least, of one for the whole network in any."""
         knob, rules = knob_named(axis.knob), self.space._rules.get(axis.knob, ())
-        places = [number - 1 for number in axis.stages if number <= self.count] if axis.stages else [0]
-        for index in places[:1] if self.space._alike.issuperset((axis.knob, *knob.uses)) else places:
-            if knob.matters and not knob.matters({name: self.values(name)[index] for name in knob.uses}):
+        places = [number - 1 for number in axis.stages or range(1, self.count + 1) if number <= self.count]
+        for index in places[-1:] if self.space._alike.issuperset((axis.knob, *knob.uses)) else places:
+            if knob.matters and not knob.matters(self._of_stage(knob, index)):
                 continue
             if not any(self.applies(rule, index) for rule in rules):
                 return True
         return False
+
+    def _of_stage(self, knob: Knob, index: int) -> dict[str, Value]:
+        return {"stage": index + 1, **{name: self.values(name)[index] for name in knob.uses}}
 
 
 _NETWORK = tuple(knob.name for knob in NETWORK_KNOBS.values())

@@ -124,8 +124,9 @@ def document_of(path: str | Path) -> Document:
     except NasError as error:
         said = str(error) if is_reference(str(path)) else f"{error}; there is no such file either"
         raise NasError(said) from None
-    return Document(found.name, {"name": found.name, "network": network_section(found.architecture),
-                                 "data": {"source": found.data}})
+    return Document(found.name, {
+        "name": found.name, "about": found.about, "network": network_section(found.architecture),
+        "data": {"source": found.data}})
 
 
 def is_named(path: str | Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil, log10
 from typing import Any
 
 import plotly.graph_objects as go
@@ -87,7 +88,8 @@ def path_figures(found: PathGradients, order: Sequence[str]) -> list[go.Figure]:
     one.add_scatter(x=lengths, y=[_digits(norm) if norm > 0 else None for norm in found.norm], mode="lines+markers",
                     line={"color": BLUE, "width": 2}, marker={"size": 6}, showlegend=False,
                     hovertemplate="length %{x}: %{y:.3~g}<extra></extra>")
-    one.update_yaxes(type="log", dtick="D2", tickformat="~g")
+    decades = log10(max(found.norm) / min(norm for norm in found.norm if norm > 0)) if any(found.norm) else 0.0
+    one.update_yaxes(type="log", dtick="D2" if decades < 2 else ceil(decades / 8), tickformat="~g")
     return [both, one]
 
 

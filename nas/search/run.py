@@ -236,7 +236,7 @@ def _summary(
     budget = study.budget
     limits = [f"{budget.trials} trials" if budget.trials else "", human_seconds(budget.time) if budget.time else ""]
     view.say(f"budget    {', '.join(filter(None, limits))}; {study.recipe.epochs} epochs a full training")
-    for sentence, share in seen.cautions().items():
+    for sentence, share in seen.cautions(study.recipe.levels).items():
         view.say(f"caution   {sentence} ({share:.0%} of the networks)")
     if study.recipe.levels and seen.architectures:
         view.say(f"levels    {levels_line(seen.architectures, study.recipe, facts.shape, facts.classes)}")

@@ -185,6 +185,35 @@ def test_a_verdict_is_of_the_median_increase(everything: Diagnosis) -> None:
     assert "too little trained" in verdict(replace(one, whole=replace(whole, estimated=0.7)))
 
 
+def test_little_is_less_than_a_quarter_of_the_error_and_one_block_is_no_verdict(everything: Diagnosis) -> None:
+    found = everything.result("lesion")
+    whole, block = replace(found.whole, estimated=0.2), replace(found.single[0], estimated=0.266)
+    two = replace(found, whole=whole, single=(block, block), downsampling=())
+    assert "between" in in_words(two), "a third more is not little"
+    assert "little" in in_words(replace(two, single=(replace(block, estimated=0.24),) * 2))
+    one = in_words(replace(two, single=(block,)))
+    assert "its one same-shape block, the error goes from 20.0 % to 26.6 %." in one
+    assert "ensemble" not in one
+
+
+def test_words_agree_with_the_numbers_as_they_are_written(everything: Diagnosis) -> None:
+    stage = replace(everything.result("estimation")[0], stage="stage3", std=(1.5203, 1.5198), at=("a", "b"))
+    assert in_words([stage]).endswith(": stage3 1.52.")
+    assert in_words([replace(stage, std=(1.4, 1.2))]).endswith("stage3 1.40 to 1.20; it falls all the way in stage3.")
+    assert in_words([stage, replace(stage, std=(1.4, 1.2))]).endswith("it falls all the way in 1 of 2 stages.")
+    norm = replace(everything.result("residual")[0], block="stage1.block1", ratio=0.5, same_shape=True)
+    assert in_words([norm]) == "Stage1.block1, its one block, adds 0.5 of the norm of what it is given."
+    gate = everything.result("gates")[0]
+    assert " to " not in in_words([gate])
+    assert " to " not in in_words(everything.result("excitation")[:1])
+
+
+@pytest.mark.parametrize(("norms", "tick"), [((1.0, 0.3, 0.1), "D2"), ((1.0, 1e-3, 1e-6), 1), ((1.0, 1e-30), 4)])
+def test_decades_of_a_path_gradient_are_apart(everything: Diagnosis, norms: tuple[float, ...], tick: object) -> None:
+    found = replace(everything.result("paths"), norm=norms)
+    assert FIGURES["paths"](found, [])[1].layout.yaxis.dtick == tick
+
+
 def test_a_network_without_blocks_is_a_mistake() -> None:
     made = subject()
     with pytest.raises(NasError, match="nothing to diagnose"):

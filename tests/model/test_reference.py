@@ -117,6 +117,8 @@ def test_spellings_of_one_network() -> None:
     ("preact_bottleneck_resnet100", "preact_bottleneck_resnet100: depth must be 9n+2: 92 or 101"),
     ("wrn_26_10", "wrn_26_10: depth must be 6n+4: 22 or 28"),
     ("resnext30_8x64d", "resnext30_8x64d: depth must be 9n+2: 29 or 38 (ImageNet's: 50, 101, 152)"),
+    ("preact_resnet1001", "preact_resnet1001: depth must be 6n+2: 998 or 1004; of basic blocks; the paper's 1001 "
+     "layers are preact_bottleneck_resnet1001"),
     ("multi_resnet25_2", "multi_resnet25_2: depth must be 6n+2: 20 or 26"),
     ("resnext50_5000x4d", "resnext50_5000x4d: bottleneck_ratio of a stage: 78.125: must be from 0.015625 to 8"),
     ("wrn_28_2000", "wrn_28_2000: width of a stage: 32000: must be from 1 to 16384"),
@@ -130,6 +132,14 @@ def test_numbers_that_it_cannot_have(name: str, said: str) -> None:
     with pytest.raises(NasError) as again:
         load_study(name)
     assert str(again.value) == str(caught.value)
+
+
+def test_the_papers_network_of_a_depth_is_named() -> None:
+    """He et al. 2016: 164 and 1001 layers are bottlenecks, 110 are basic blocks."""
+    assert load_study("preact_resnet164").about == "of basic blocks; the paper's 164 layers are " \
+        "preact_bottleneck_resnet164"
+    for name in ("preact_resnet110", "preact_bottleneck_resnet164", "resnet110", "wrn_28_10", "resnet50"):
+        assert load_study(name).about == ""
 
 
 @pytest.mark.parametrize(("name", "near"), [

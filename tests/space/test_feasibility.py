@@ -39,6 +39,16 @@ def test_space_without_a_legal_network(network: str, words: str) -> None:
     assert words in line
 
 
+def test_levels_that_have_nothing_to_halve_are_said() -> None:
+    """Chang et al. 2018 double every level: 2 levels want a stage of 3 blocks at least."""
+    said = survey(space("{stages: 2, depth: {per_stage: {1: [1, 2, 3, 4], 2: 1}}}"), SHAPE, CLASSES, 400)
+    (line, share), = said.cautions(levels=2).items()
+    assert line.startswith("recipe.levels 2 without a stage of more than 2 blocks: ")
+    assert share == pytest.approx(0.5, abs=0.1)
+    assert said.cautions() == said.cautions(levels=0) == {}
+    assert said.cautions(levels=1).popitem()[1] == pytest.approx(0.25, abs=0.1)
+
+
 def test_choices_that_are_legal_somewhere_stay() -> None:
     assert study("{block: bottleneck, width: [8, 24], bottleneck_ratio: 0.5, cardinality: [1, 3]}").space.axes
 

@@ -225,6 +225,15 @@ def test_last_of_two_rules_on_one_knob_wins() -> None:
     assert stages(found.decode({"gate": "full"}).stages, "width") == [9] * 3
 
 
+def test_regnet_is_of_bottlenecks_unless_told() -> None:
+    numbers = "regnet: {depth: 4, w_0: 16, w_a: 8, w_m: 2}"
+    plain, same, other = (space(f"{{{block}{numbers}}}").decode({})
+                          for block in ("", "block: bottleneck, ", "block: basic, "))
+    assert plain.id == same.id != other.id
+    assert {stage.block for stage in plain.stages} == {"bottleneck"}
+    assert {stage.shortcut_depth for stage in plain.stages} == {3}
+
+
 def test_limits() -> None:
     found = space("{depth: 1}", limits="{macs: {from: 1k, to: 60M}, params: {to: 2M}, activations: {from: 5}}")
     assert [limit[:3] for limit in found.limits] == [

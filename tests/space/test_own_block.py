@@ -22,6 +22,7 @@ from nas.diagram import text
 from nas.errors import NasError
 from nas.evaluation import Job, Progress
 from nas.export import export, left_out
+from nas.feasibility import survey
 from nas.model import build, source
 from nas.own_block import CODE, fingerprint
 from nas.plan import plan
@@ -181,6 +182,14 @@ def test_options_are_axes_of_the_block(folder: Path) -> None:
     assert space.active(by_name["options.repeats"], point)
     ids = {space.decode({**point, "options.repeats": repeats}).id for repeats in (1, 2)}
     assert len(ids) == 2
+
+
+def test_what_the_function_never_reads_is_a_caution(folder: Path) -> None:
+    more = "options: {repeats: [1, 2], colour: [red, blue]}\n  kernel: [3, 5]\n  dilation: [1, 2]\n  gate: [none, full]"
+    space = load_study(written(folder, "[basic, my_blocks:separable]", more)).space
+    said = survey(space, (1, 8, 8), 10, 100).cautions()
+    assert set(said) == {f"my_blocks:separable never reads {name}, which is set" for name in ("dilation", "colour")}
+    assert 0.1 < said["my_blocks:separable never reads dilation, which is set"] < 0.4
 
 
 def test_readme_says_what_values_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

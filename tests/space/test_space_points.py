@@ -11,13 +11,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from space_cases import CLASSES, SHAPE, SPACES, space
+from space_cases import CLASSES, SHAPE, SPACES, names, space
 
+from nas.architecture import KNOBS
 from nas.cost import cost
+from nas.diagram import text
 from nas.nodes import Cost
 from nas.plan import plan
 from nas.space import Choice, Point, Range, SearchSpace
@@ -127,6 +130,57 @@ def test_every_active_axis_has_an_effect(name: str) -> None:
     found = MADE[name]
     ids = Counter(found.decode(point).id for point in listed(found))
     assert set(ids.values()) == {1}, ids.most_common(1)
+
+
+EVERY = space(
+    "{stages: [1, 2, 3], stem: {kind: [conv3x3, patch2], width: [8, 16]}, depth: {per_stage: [1, 2, 3]}, "
+    "width: {first: [8, 16], growth: [1, 2]}, block: {per_stage: [basic, bottleneck, inverted, convnext]}, "
+    "kernel: {per_stage: [1, 3, 5]}, bottleneck_ratio: [0.5, 1], cardinality: [0, 1, 2], shortcut_depth: [2, 3, 4], "
+    "base_width: [0, 64, 128], residual_scaling: [1, 0.5, 1/sqrt(L), 1/sqrt(k)], "
+    "gate: {per_stage: [none, highway, full]}, gate_bias: [-1, -2], "
+    "gate_kernel: [1, 3], se_ratio: [0, 1/4], attention: [se, eca], dilation: [1, 2], "
+    "mixing: [none, dilated], branches: [1, 2], gain: {per_stage: [none, zero_gamma, skipinit, layerscale]}, "
+    "gain_init: [0.1, 0.01], dropout: [0, 0.1], share: [none, stage], order: [post, pre], shortcut: [A, B, C, none], "
+    "activation: [relu, crelu, identity], stride_in: [conv3x3, conv1x1], norm: [batch, group, none], "
+    "init: [he, xavier], drop_path: [0, 0.1], memory: [0, 8]}")
+# whether these have an effect hangs on what is decided after them; points that come to one network have one id
+LATER = {"block", "order", "residual_scaling", "share", "shortcut"}
+
+
+def test_every_active_axis_of_every_knob_changes_the_plan() -> None:
+    """Some other value of it makes another plan, at every legal point; equal plans have equal ids."""
+    assert {axis.knob for axis in EVERY.axes} == set(KNOBS)
+    rng, without, with_effect = random.Random(0), set(), set()
+    for point in filter(wired, (EVERY.sample(rng) for _ in range(60))):
+        for axis in (axis for axis in EVERY.axes if axis.name in point):
+            others = set(axis.domain.probe()) - {point[axis.name]}
+            found = [wired(EVERY.with_value(point, axis.name, value)) for value in others]
+            here = wired(point)
+            assert all((one.id == here.id) == (one.text == here.text) for one in found if one)
+            if any(found):
+                (with_effect if any(one and one.text != here.text for one in found) else without).add(axis.knob)
+    assert with_effect == set(KNOBS)
+    assert without <= LATER
+
+
+class Wired(NamedTuple):
+    id: str
+    text: str
+
+
+def wired(point: Point) -> Wired | None:
+    """The network of a point of EVERY; None where it is not legal."""
+    network = EVERY.decode(point)
+    return None if network.conflict() else Wired(network.id, text(plan(network, SHAPE, CLASSES)))
+
+
+def test_stride_in_is_an_axis_of_bottlenecks_that_stride() -> None:
+    assert names(space("{block: basic, stride_in: [conv3x3, conv1x1]}")) == ["stride_in"]
+    for network, points in (("block: basic", 1), ("block: convnext", 1), ("block: bottleneck", 2),
+                            ("block: inverted", 2), ("block: [basic, bottleneck]", 3),
+                            ("stages: 1, block: bottleneck", 1),
+                            ("block: {per_stage: {1: bottleneck, 2: basic, 3: basic}}", 1)):
+        assert space(f"{{{network}, stride_in: [conv3x3, conv1x1]}}").size() == (points, True)
 
 
 @pytest.mark.parametrize("name", ALL)
