@@ -90,9 +90,9 @@ FINAL: Mapping[str, Any] = {"schedule": "one_cycle"}
 """What the recipe of a final training (`nas train`) has for a default instead, for fields that its file leaves out.
 
 Measured with ResNet-20 on CIFAR-10, 10,000 images of 16 x 16, 8 epochs: validation error 0.431 (6 seeds, standard
-deviation 0.008); 0.449 with label smoothing 0.1 (2 seeds), 0.459 at a rate of 0.05 (3), 0.428 without averaging (3), 0.431
-with weight decay 1e-3 (2): no gain. A rate of 0.4 gives 0.401 (3), but 0.469 for 0.422 with 5,000 images of 32 x 32 (1),
-and some networks without norms diverge at 0.2 already, so the rate is left as it is.
+deviation 0.008); 0.449 with label smoothing 0.1 (2 seeds), 0.459 at a rate of 0.05 (3), 0.428 without averaging (3),
+0.431 with weight decay 1e-3 (2): no gain. A rate of 0.4 gives 0.401 (3), but with 5,000 images of 32 x 32 it is 0.469
+for 0.422 (1), and of the shipped spaces' networks a few diverge at 0.2 already: so the rate is left as it is.
 """
 
 
