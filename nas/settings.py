@@ -93,7 +93,13 @@ class Recipe(Section):
 
 
 FINAL: Mapping[str, Any] = {"schedule": "one_cycle"}
-"""What the recipe of a final training (`nas train`) has for a default instead, for fields that its file leaves out."""
+"""What the recipe of a final training (`nas train`) has for a default instead, for fields that its file leaves out.
+
+Measured with ResNet-20 on CIFAR-10, 10,000 images of 16 x 16, 8 epochs: validation error 0.431 (6 seeds, standard
+deviation 0.008); 0.449 with label smoothing 0.1 (2 seeds), 0.459 at a rate of 0.05 (3), 0.428 without averaging (3),
+0.431 with weight decay 1e-3 (2): no gain. A rate of 0.4 gives 0.401 (3), but with 5,000 images of 32 x 32 it is 0.469
+for 0.422 (1), and of 15 networks of the shipped spaces, on digits, one diverges at 0.2: so the rate is left as it is.
+"""
 
 
 class EarlyStopping(Section):
