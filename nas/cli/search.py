@@ -240,7 +240,8 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     if len(stored.front()):
         exported = f"; nas export {stored.name} --best{there}" if any(
             record.checkpoint for record in stored.records.values()) else ""
-        confirmed = f"; nas confirm {stored.name}{there}" if len(stored.front()) > 1 and not stored.study.confirm else ""
+        several = len(stored.front()) > 1 and stored.study.confirm is None
+        confirmed = f"; nas confirm {stored.name}{there}" if several else ""
         out.print(f"look      nas dashboard{there}{confirmed}{exported}", markup=False)
     if outcome.broken_off:
         out.print(f"given up  {outcome.broken_off}", markup=False)
