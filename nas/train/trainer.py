@@ -183,9 +183,10 @@ class Trainer:
     def _check(self, loss: float, when: str) -> None:
         if not math.isfinite(loss):
             raise Diverged(f"training loss is {loss} {when}")
-        bound = EXPLODED * math.log(max(2, len(self.dataset.info.classes)))
-        if loss > bound:
-            raise Diverged(f"training loss is {loss:.3g}, over {bound:.3g}, {when}")
+        guessing = math.log(max(2, len(self.dataset.info.classes)))
+        if loss > EXPLODED * guessing:
+            raise Diverged(f"diverged: training loss is {loss:.3g} {when}, over {EXPLODED:g} times that of guessing "
+                           f"({guessing:.2g})")
 
     def _averaged_model(self) -> nn.Module:
         """A network of its own with the averaged weights, made when first asked for after an epoch."""

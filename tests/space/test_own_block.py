@@ -284,6 +284,9 @@ def test_edited_file_is_refused_within_a_study_and_forked(folder: Path) -> None:
     assert line == "  network.block my_blocks:separable: its file was changed since"
     assert "--name own-2" in last
     assert "--fork" in last
+    with pytest.raises(NasError) as without:
+        run(load_study(space), home=home, evaluate=at_once, fork=None)
+    assert "--fork" not in str(without.value), "of a command that has no such option"
     assert len(open_study("own", home=home).trials()) == 3
     forked = run(load_study(space), home=home, evaluate=at_once, fork=True).stored
     assert (forked.name, len(forked.trials()), forked.trials()["reused"].sum()) == ("own-2", 3, 0)
