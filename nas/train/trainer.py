@@ -185,7 +185,7 @@ class Trainer:
             raise Diverged(f"training loss is {loss} {when}")
         guessing = math.log(max(2, len(self.dataset.info.classes)))
         if loss > EXPLODED * guessing:
-            raise Diverged(f"diverged: training loss is {loss:.3g} {when}, over {EXPLODED:g} times that of guessing "
+            raise Diverged(f"diverged {when}: training loss is {loss:.3g}, over {EXPLODED:g} times that of guessing "
                            f"({guessing:.2g})")
 
     def _averaged_model(self) -> nn.Module:
