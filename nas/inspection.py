@@ -19,7 +19,7 @@ from nas.search.effort import Effort
 from nas.search.halving import rungs
 from nas.settings import Recipe
 from nas.study import Study
-from nas.units import human_count, human_seconds
+from nas.units import human_count, human_seconds, many
 
 _T = TypeVar("_T")
 _BINS, _BAR = 8, 30     # of a histogram: rows, and the longest bar in characters
@@ -77,9 +77,10 @@ class Inspection:
 
     def _of_many(self, data: str) -> list[str]:
         study = self.study
-        count = "continuous" if self.points is None else f"{'' if self.exact else 'about '}{self.points:,}"
+        count = "continuous points" if self.points is None else \
+            f"{'' if self.exact else 'about '}{many(self.points, 'point')}"
         lines = [
-            f"{study.name}: {len(study.space.axes)} axes, {count} points, {self.survey.share:.1%} feasible "
+            f"{study.name}: {many(len(study.space.axes), 'axis')}, {count}, {self.survey.share:.1%} feasible "
             f"(of {self.survey.drawn:,} drawn)", data, "",
         ]
         for name, axis in self._axes().items():
@@ -135,10 +136,13 @@ class Inspection:
         budget = self.study.budget
         about = f"time: about {human_seconds(self.trial_seconds)} a trial on one {self.speed.device} worker"
         if budget.time:
-            return f"{about}; about {self._trials_in_budget()} trials in {human_seconds(budget.time)} for each worker"
+            fit = many(self._trials_in_budget() or 0, "trial")
+            return f"{about}; about {fit} in {human_seconds(budget.time)} for each worker"
         if not self.study.space.axes:
             return about
-        return f"{about}; {budget.trials} trials take about {human_seconds((budget.trials or 0) * self.trial_seconds)}"
+        count = many(budget.trials or 0, "trial")
+        take = f"{count} {'takes' if budget.trials == 1 else 'take'}"
+        return f"{about}; {take} about {human_seconds((budget.trials or 0) * self.trial_seconds)}"
 
 
 def inspect_study(study: Study, progress: Callable[[str], None] | None = None, draws: int = 2000) -> Inspection:

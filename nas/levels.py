@@ -19,6 +19,7 @@ from nas.cost import cost
 from nas.nodes import Shape
 from nas.plan import plan
 from nas.settings import Recipe
+from nas.units import many
 
 
 def level_epochs(epochs: int, levels: int) -> tuple[int, ...]:
@@ -99,7 +100,7 @@ def closed_form(levels: int) -> float:
 def levels_line(architectures: Sequence[Architecture], recipe: Recipe, shape: Shape, classes: int) -> str:
     """What the levels are and what they save, in one line: of one network, or on the mean of several."""
     parts = level_epochs(recipe.epochs, recipe.levels)
-    epochs = f"{', '.join(map(str, parts[:-1]))} and {parts[-1]} epochs"
+    epochs = f"{', '.join(map(str, parts[:-1]))} and {many(parts[-1], 'epoch')}"
     depths = ""
     if len(set(architectures)) == 1:
         networks = level_architectures(architectures[0], recipe.levels)

@@ -31,7 +31,7 @@ from nas.reference import is_reference, reference
 from nas.settings import Budget, Confirmation, Data, Recipe, Search
 from nas.space import SearchSpace
 from nas.units import parse_duration, parse_size
-from nas.yamlfile import Document, parse, read
+from nas.yamlfile import Document, nearest_file, parse, read
 
 DIRECTIONS = {"accuracy": "max", **dict.fromkeys(COSTS, "min"), "latency_ms": "min"}
 _SPACE_KEYS = ("network", "rules", "limits", "networks")
@@ -103,8 +103,10 @@ class Study:
 def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
     """The study that a space or study file describes, with `KEY=VALUE` overrides. Raises `InvalidInput`.
 
-    Where there is no such file, the name of a reference network does: `resnet20`, with the data that it was made for.
+    An exported folder stands for its architecture.yaml. Where there is no such file, the name of a reference network
+    does: `resnet20`, with the data that it was made for.
     """
+    path = _file(path)
     document = document_of(path)
     values = document.values
     if isinstance(values.get("space"), str):
@@ -118,15 +120,28 @@ def load_study(path: str | Path, overrides: Iterable[str] = ()) -> Study:
 def document_of(path: str | Path) -> Document:
     """What the file `path` holds, or what a file of the reference network `path` would. Raises `NasError`."""
     if not is_named(path):
-        return read(path)
+        return read(_file(path))
     try:
         found = reference(str(path))
     except NasError as error:
-        said = str(error) if is_reference(str(path)) else f"{error}; there is no such file either"
-        raise NasError(said) from None
+        raise NasError(_neither(path, str(error))) from None
     return Document(found.name, {
         "name": found.name, "about": found.about, "network": network_section(found.architecture),
         "data": {"source": found.data}})
+
+
+def _file(path: str | Path) -> str | Path:
+    inside = Path(path) / "architecture.yaml"
+    return inside if os.path.isfile(inside) else path       # also of a name that can be no file's
+
+
+def _neither(path: str | Path, said: str) -> str:
+    """What is to be said of a word that is the name of no network, as `said`, and of no file."""
+    if is_reference(str(path)):
+        return said
+    near = nearest_file(path, 1.0 if "did you mean" in said else 0.7)
+    return f"{path}: no such file or reference network; did you mean {near}?" if near else \
+        f"{said}; there is no such file either"
 
 
 def is_named(path: str | Path) -> bool:

@@ -58,6 +58,12 @@ def parse_number(value: object) -> float | int:
     raise ValueError("must be a number, or a fraction such as 1/16")
 
 
+def many(count: int, noun: str) -> str:
+    """1 axis, 2 axes, 1,000 points."""
+    plural = noun[:-2] + "es" if noun.endswith("xis") else noun + "s"
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
 def human_count(count: float) -> str:
     """`count` with three significant digits: 812, 40.6M, 1.73M."""
     for factor, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):

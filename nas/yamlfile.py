@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ Path_ = tuple[str | int, ...]   # a place in a document: ("network", "depth", "f
 _LARGEST = 200_000            # bytes
 _DEEPEST = 20                   # levels of nesting
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_LOOKED_AT = 1000           # files of a folder, for one that was meant
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 
@@ -107,10 +110,28 @@ def read(path: str | Path) -> Document:
     except IsADirectoryError:
         raise NasError(f"{name}: is a folder; give a YAML file") from None
     except FileNotFoundError:
-        raise NasError(f"{name}: no such file; shipped spaces are under search_spaces/") from None
+        near = one_line(nearest_file(path))
+        remedy = f"did you mean {near}?" if near else "shipped spaces are under search_spaces/"
+        raise NasError(f"{name}: no such file; {remedy}") from None
     except (OSError, ValueError) as error:
         raise NasError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     return parse(text, name)
+
+
+def nearest_file(path: str | Path, least: float = 0.7) -> str:
+    """A YAML file beside `path`, or a shipped space, whose name is (nearly) the same; empty where there is none.
+
+    least: how alike they must be at least, 1 being the same name, with whatever behind the dot.
+    """
+    wanted = Path(path)
+    folders = (Path("search_spaces"), wanted.parent)        # the one beside it rather than the shipped one
+    there: dict[str, str] = {}
+    for folder in folders:
+        with suppress(OSError):         # one that is not there, or may not be read
+            there |= {one.stem: str(one) for one in islice(folder.iterdir(), _LOOKED_AT)
+                      if one.suffix in (".yaml", ".yml")}
+    near = get_close_matches(wanted.stem, there, 1, least)
+    return there[near[0]] if near else ""
 
 
 def parse(text: str, name: str) -> Document:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +16,24 @@ app = typer.Typer(
     help="Find residual networks: from a YAML search space to a trained, exported Pareto front.",
     epilog="Start with: nas run search_spaces/resnext.yaml",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from nas import __version__
+
+        typer.echo(f"nas {__version__}")
+        raise typer.Exit
+
+
 SEARCH, RESULTS, USE, TOOLS = "Search", "Look at results", "Use a network", "Tools"
+
+
+@app.callback()
+def nas(version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help=(
+        "Print the version."))] = False) -> None:
+    """See the help of the application."""
+
 
 app.command("run", rich_help_panel=SEARCH)(search.run)
 app.command("inspect", rich_help_panel=SEARCH)(look.inspect)

@@ -69,10 +69,12 @@ def _plan(study: Study) -> str:
     """What will be trained, in a line."""
     from collections import Counter
 
+    from nas.units import many
+
     assert study.confirm is not None, "a confirmation"
     roles = Counter(one.role for one in study.confirm.networks.values())
     words = {"front": "of the front", "near": "near it", "control": "drawn at random"}
     shown = ", ".join(f"{count} {words[role]}" for role, count in roles.items())
-    networks = f"{len(study.confirm.networks)} networks ({shown})"
-    trainings = f"{study.search.repeats} seeds of {study.recipe.epochs} epochs"
+    networks = f"{many(len(study.confirm.networks), 'network')} ({shown})"
+    trainings = f"{many(study.search.repeats, 'seed')} of {many(study.recipe.epochs, 'epoch')}"
     return f"confirm   {study.confirm.study}: {networks}, {trainings}, as study {study.name}"

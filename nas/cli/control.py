@@ -69,6 +69,7 @@ def retry(
     from nas.search.tenure import tenure
     from nas.store import Ledger
     from nas.studies import HOME, default_storage
+    from nas.units import many
 
     if not failed:
         raise NasError("say which trials: nas retry NAME --failed")
@@ -78,5 +79,6 @@ def retry(
         print_json({"study": name, "waiting": numbers})
         return
     what = ", ".join(map(str, numbers[:20])) + ("…" if len(numbers) > 20 else "")
-    console().print(f"{len(numbers)} trials wait again: {what}; go on with the same nas run" if numbers
+    wait = f"{many(len(numbers), 'trial')} {'waits' if len(numbers) == 1 else 'wait'}"
+    console().print(f"{wait} again: {what}; go on with the same nas run" if numbers
                     else f"no trial of {name} failed", markup=False)

@@ -72,9 +72,8 @@ def _network(what: str, given: list[str], known: bool) -> _Drawn:
     from nas.reference import is_reference
     from nas.study import is_named, load_study
 
-    folder = Path(what) / "architecture.yaml"
     try:
-        study = load_study(folder if folder.is_file() else what, given)
+        study = load_study(what, given)
     except NasError as error:
         if is_named(what) and not is_reference(what):
             raise NasError(f"{error}; nor is it that of a study") from None

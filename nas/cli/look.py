@@ -22,8 +22,8 @@ Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of the study
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="SPACE.yaml|NAME", help=(
-        "A search space, a study or an architecture; or the name of a reference network, e.g. resnet50."))],
+    path: Annotated[Path, typer.Argument(metavar="SPACE.yaml|FOLDER|NAME", help=(
+        "A search space, a study or an architecture; an exported folder; or a reference network, e.g. resnet50."))],
     data: DataOption = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="How far it would go, e.g. 30m.")] = None,
     set_: Set = None,
@@ -72,7 +72,8 @@ def status(name: Name = None, storage: Storage = None, json: Json = False) -> No
         stored = open_study(name, storage)
         for line in _to_act_on(stored):
             out.print(line, markup=False)
-        terminal_front(stored.results, out)
+        if found[0]["states"].keys() - {"FAILED", "OUT_OF_MEMORY"} or not found[0]["states"]:
+            terminal_front(stored.results, out)
 
 
 def _to_act_on(stored: StoredStudy) -> list[str]:

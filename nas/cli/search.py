@@ -218,6 +218,7 @@ def _without_password(url: str) -> str:
 def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     from nas.report import terminal_front
     from nas.studies import default_storage
+    from nas.units import many
 
     out, stored = console(), outcome.stored
     out.print()
@@ -226,7 +227,7 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     if outcome.nothing_fits:
         out.print("time up   no other network is expected to fit the time left; raise --budget to go on")
     elif not (outcome.new_trials or outcome.trained or outcome.interrupted or outcome.broken_off or outcome.exhausted):
-        spent = f"the budget is spent ({len(stored.records)} trials); raise --trials or --budget to go on"
+        spent = f"the budget is spent ({many(len(stored.records), 'trial')}); raise --trials or --budget to go on"
         spent = spent if stored.study.space.axes else "this network is trained; give another --name, or more --repeats"
         out.print(f"nothing new to train: {spent}")
     if outcome.exhausted:
@@ -236,7 +237,8 @@ def _print_outcome(outcome: Outcome, written: list[str], again: str) -> None:
     failed = sum(record.state in ("FAILED", "OUT_OF_MEMORY") for record in stored.records.values())
     there = "" if stored.storage == default_storage(stored.home) else f" --storage {_without_password(stored.storage)}"
     if failed:
-        out.print(f"failed    {failed} of {len(stored.records)} trials: nas status {stored.name}{there}", markup=False)
+        of = many(len(stored.records), "trial")
+        out.print(f"failed    {failed} of {of}: nas status {stored.name}{there}", markup=False)
     if len(stored.front()):
         exported = f"; nas export {stored.name} --best{there}" if any(
             record.checkpoint for record in stored.records.values()) else ""

@@ -20,7 +20,8 @@ def verify(
     tier: Annotated[Tier, typer.Option(help=(
         "exact: closed forms and counts, seconds; init: networks as they start; trained: 40 minutes."))] = Tier.exact,
     data: Annotated[str, typer.Option("--data", metavar="NAME|PATH", help="For the tier trained.")] = "cifar10",
-    output: Annotated[Path, typer.Option(help="Folder of the page, verify-TIER.html.")] = Path("studies/verify"),
+    output: Annotated[Path, typer.Option(help=(
+        "Folder of the page, verify-TIER.html, or verify-TIER-SYSTEM.html of some systems."))] = Path("studies/verify"),
     json: Json = False,
 ) -> None:
     """Show that each system of the residual family works: claim, prediction, measurement, verdict; and a page.
@@ -34,8 +35,12 @@ def verify(
     from nas.verify.showing import print_result, summary, write_page
     from nas.verify.trained import Lab
 
-    out, chosen = console(json), asked_of(chosen_systems(systems or ()), tier)
+    out, named = console(json), chosen_systems(systems or ())
+    chosen = asked_of(named, tier)
+    without = [system for system in named if system not in chosen] if systems else []
     writable(output)
+    if without:
+        out.print(f"nothing is claimed in the tier {tier} of {', '.join(without)}\n", markup=False)
     seen: list[Result] = []
 
     def show(result: Result) -> None:
@@ -47,7 +52,7 @@ def verify(
     page = write_page(results, tier, [f"data {data}"] if tier == Tier.trained else [], output)
     if json:
         print_json({"tier": str(tier), "checks": [result.to_dict() for result in results], "summary": summary(results),
-                    "page": str(page)})
+                    "without_checks": without, "page": str(page)})
     else:
         out.print(f"\n{summary(results)}\npage      {page}", markup=False)
     if any(result.verdict == "FAIL" for result in results):

@@ -15,6 +15,7 @@ from nas.diagnosis.lesion import Lesions
 from nas.diagnosis.paths import PathGradients
 from nas.diagnosis.reordering import Reorderings
 from nas.diagnosis.residual_norms import ResidualNorm
+from nas.units import many
 
 LITTLE, MUCH = 0.10, 0.30       # of the median increase of the error, where residual and plain networks lie
 LEAST, PART = 0.02, 0.25        # little is less than this, or than such a part of the error, too
@@ -29,13 +30,13 @@ def words(result: object) -> str:
 
 @words.register
 def _(found: Lesions) -> str:
-    rise, many = found.median_increase, len(found.single)
+    rise, count = found.median_increase, len(found.single)
     worst = max(found.single, key=lambda one: one.estimated)
     whole, median = found.whole.estimated, found.whole.estimated + rise
-    said = (f"Without one of its {many} same-shape blocks the error goes from {_percent(whole)} to a median of "
+    said = (f"Without one of its {count} same-shape blocks the error goes from {_percent(whole)} to a median of "
             f"{_percent(median)}: {verdict(found)}. The worst is {_place(worst.deleted[0])}, "
             f"{_percent(worst.estimated)}.")
-    if many == 1:       # of which nothing follows for blocks in general
+    if count == 1:       # of which nothing follows for blocks in general
         said = (f"Without {_place(worst.deleted[0])}, its one same-shape block, the error goes from {_percent(whole)} "
                 f"to {_percent(worst.estimated)}.")
     if found.downsampling:
@@ -73,7 +74,7 @@ def _(found: PathGradients) -> str:
 
 @words.register
 def _(found: EffectiveDepth) -> str:
-    return (f"For its gradient the network of {found.depth[0]} blocks is {found.whole:.2g} blocks deep, "
+    return (f"For its gradient the network of {many(found.depth[0], 'block')} is {found.whole:.2g} blocks deep, "
             f"{found.share:.0%} of them.")
 
 
@@ -113,10 +114,10 @@ def _norms(found: list[ResidualNorm]) -> str:
 
 def _stages(found: list[Estimation]) -> str:
     spans = ", ".join(f"{_place(one.stage, 1)} {_span(one.std[0], one.std[-1], '.2f')}" for one in found)
-    many = [one for one in found if len(one.std) > 1]
-    falling = [one for one in many if one.falls and _span(one.std[0], one.std[-1], ".2f") != f"{one.std[0]:.2f}"]
-    said = f"; it falls all the way in {len(falling)} of {len(many)} stages" if len(many) > 1 else \
-        f"; it falls all the way in {_place(many[0].stage, 1)}" if falling else ""
+    several = [one for one in found if len(one.std) > 1]
+    falling = [one for one in several if one.falls and _span(one.std[0], one.std[-1], ".2f") != f"{one.std[0]:.2f}"]
+    said = f"; it falls all the way in {len(falling)} of {len(several)} stages" if len(several) > 1 else \
+        f"; it falls all the way in {_place(several[0].stage, 1)}" if falling else ""
     return f"The distance to the stage's last estimate, in its standard deviations: {spans}{said}."
 
 

@@ -117,5 +117,6 @@ def empty_text(results: Results) -> str:
         return "No trial yet. Start the search with: nas run SPACE.yaml"
     failed = results.in_state("FAILED", "OUT_OF_MEMORY")
     if len(failed) == len(results.trials):
-        return f"All {len(failed)} trials failed; the reasons stand under What failed."
+        said = f"All {len(failed)} trials" if len(failed) > 1 else "The one trial"
+        return f"{said} failed; nas status {results.study} says why."
     return "No trial is complete yet. The same nas run command goes on where it was."

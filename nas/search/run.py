@@ -33,7 +33,7 @@ from nas.store import EpochRecord, Ledger, Projection, TrialRecord
 from nas.store.lease import SECONDS
 from nas.studies import HOME, StoredStudy, default_storage, write_spec
 from nas.study import Study
-from nas.units import human_seconds
+from nas.units import human_seconds, many
 
 log = logging.getLogger("nas")
 
@@ -122,7 +122,8 @@ def run(
             study = forked(ledger, study, facts, predict)
             folder = _folder(home, study.name)
             known = sum(trial.reused for trial in ledger.trials(study.name))
-            view.say(f"fork      {study.name}, because of {'; '.join(changed)}: {known} results hold for both")
+            hold = f"{many(known, 'result')} {'holds' if known == 1 else 'hold'}"
+            view.say(f"fork      {study.name}, because of {'; '.join(changed)}: {hold} for both")
         with log_to(folder), tenure(ledger, study.name, lease_seconds) as held:
             ledger.update_spec(study.name, study.spec())
             write_spec(folder, study)
@@ -219,9 +220,9 @@ def _summary(
 ) -> None:
     seen = survey(study.space, facts.shape, facts.classes, 500)
     points, exact = study.space.size()
-    count = "continuous" if points is None else f"{'' if exact else 'about '}{points:,} points"
+    count = "continuous" if points is None else f"{'' if exact else 'about '}{many(points, 'point')}"
     info = dataset.info
-    view.say(f"study     {study.name}: {len(study.space.axes)} axes, {count}, {seen.share:.0%} feasible")
+    view.say(f"study     {study.name}: {many(len(study.space.axes), 'axis')}, {count}, {seen.share:.0%} feasible")
     view.say(f"goal      {', '.join(f'{o.name} {o.direction}' for o in study.objectives)}; "
              f"sampler {study.search.sampler}, early stopping {study.search.early_stopping.kind}")
     view.say(f"data      {data_line(dataset)}")
@@ -234,8 +235,8 @@ def _summary(
         numerics = choose(study.recipe.precision, "cuda" if workers.gpus else "auto", workers.threads)
         view.say(f"device    {numerics.device}: {summary(numerics, workers.threads)}")
     budget = study.budget
-    limits = [f"{budget.trials} trials" if budget.trials else "", human_seconds(budget.time) if budget.time else ""]
-    view.say(f"budget    {', '.join(filter(None, limits))}; {study.recipe.epochs} epochs a full training")
+    limits = [many(budget.trials, "trial") if budget.trials else "", human_seconds(budget.time) if budget.time else ""]
+    view.say(f"budget    {', '.join(filter(None, limits))}; {many(study.recipe.epochs, 'epoch')} a full training")
     for sentence, share in seen.cautions(study.recipe.levels).items():
         view.say(f"caution   {sentence} ({share:.0%} of the networks)")
     if study.recipe.levels and seen.architectures:

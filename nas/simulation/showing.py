@@ -13,7 +13,7 @@ from rich.table import Table as Grid
 from nas.report.page import assembled, replace_file
 from nas.report.style import BLUE, GREEN, GREY, VERMILION, as_data, figure
 from nas.simulation.many import SHARES, Simulation, whole_front
-from nas.units import human_count, human_seconds
+from nas.units import human_count, human_seconds, many
 
 _COLOURS = (BLUE, VERMILION, GREEN, "#b8629a", "#c9a227", GREY)
 _POINTS = 120       # along time
@@ -26,8 +26,9 @@ def facts(simulation: Simulation) -> list[str]:
     front = whole_front(table, setup.study.objectives)
     gaps = "" if table.complete else ", with gaps"
     found = [
-        f"{len(table.rows):,} networks, {len(table.axes)} axes{gaps}, {len(front)} on the front",
-        f"{setup.seeds} searches each, {setup.workers} workers, {setup.study.budget.trials} trials",
+        f"{many(len(table.rows), 'network')}, {many(len(table.axes), 'axis')}{gaps}, {len(front)} on the front",
+        f"{setup.seeds} {'search' if setup.seeds == 1 else 'searches'} each, {many(setup.workers, 'worker')}, "
+        f"{many(setup.study.budget.trials or 0, 'trial')}",
         f"hypervolume from accuracy {accuracy:.4g} and {human_count(cost)} {setup.cost}, in log {setup.cost}",
     ]
     if table.left_out:

@@ -190,9 +190,10 @@ class Trainer:
         """The bound holds for mixed images, too: equal logits give log(classes) for any shares of the classes."""
         if not math.isfinite(loss):
             raise Diverged(f"training loss is {loss} {when}")
-        bound = EXPLODED * math.log(max(2, len(self.dataset.info.classes)))
-        if loss > bound:
-            raise Diverged(f"training loss is {loss:.3g}, over {bound:.3g}, {when}")
+        guessing = math.log(max(2, len(self.dataset.info.classes)))
+        if loss > EXPLODED * guessing:
+            raise Diverged(f"diverged {when}: training loss is {loss:.3g}, over {EXPLODED:g} times that of guessing "
+                           f"({guessing:.2g})")
 
     def _averaged_model(self) -> nn.Module:
         """A network of its own with the averaged weights, made when first asked for after an epoch."""

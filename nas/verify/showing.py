@@ -13,9 +13,10 @@ from rich.text import Text
 
 from nas.report.page import assembled, replace_file
 from nas.report.style import as_data
-from nas.units import human_seconds
+from nas.units import human_seconds, many
 from nas.verify.claims import Tier, shown
 from nas.verify.running import Result
+from nas.verify.systems import SYSTEMS
 
 TIERS = {
     Tier.exact: "Closed forms, published counts and networks written once more from the papers, to the last digit or "
@@ -25,6 +26,7 @@ TIERS = {
                   "published effects of 0.3 to 1.2 points are below the noise of short training, so they are reported "
                   "with 95 % intervals over seeds and without a verdict.",
 }
+_NAMED = 6          # systems in the name of a page
 _STYLES = {"pass": "green", "FAIL": "bold red", "none": "dim"}
 
 
@@ -49,7 +51,7 @@ def summary(results: Sequence[Result]) -> str:
     failed = [result for result in results if result.verdict == "FAIL"]
     open_ = sum(result.verdict == "none" for result in results)
     systems = len({result.system for result in results})
-    words = [f"{_many(len(results), 'check')} of {_many(systems, 'system')}",
+    words = [f"{many(len(results), 'check')} of {many(systems, 'system')}",
              f"{sum(r.verdict == 'pass' for r in results)} pass",
              f"{len(failed)} fail" + (f" ({', '.join(dict.fromkeys(r.system for r in failed))})" if failed else "")]
     if open_:
@@ -57,18 +59,22 @@ def summary(results: Sequence[Result]) -> str:
     return f"{', '.join(words)}; {human_seconds(sum(result.seconds for result in results))}"
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def write_page(results: Sequence[Result], tier: Tier, facts: Sequence[str], folder: Path) -> Path:
-    """Write `verify-TIER.html` into `folder`; its path."""
+    """Write `verify-TIER.html` into `folder`, or of some systems alone `verify-TIER-SYSTEM-SYSTEM.html`; its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    page = folder / f"verify-{tier}.html"
+    page = folder / f"verify-{'-'.join([str(tier), *_some(results, tier)])}.html"
     data = {"facts": [summary(results), *facts], "about": TIERS[tier], "tiles": _tiles(results),
             "systems": [_system(name, list(found)) for name, found in groupby(results, lambda result: result.system)]}
     replace_file(page, assembled("verify", ("plots.js", "verify.js"), f"The residual family: {tier}", data))
     return page
+
+
+def _some(results: Sequence[Result], tier: Tier) -> list[str]:
+    """The systems of the results where they are not all of the tier; of very many the first ones."""
+    names = list(dict.fromkeys(result.system for result in results))
+    if len(names) == sum(any(check.tier == tier for check in checks) for checks in SYSTEMS.values()):
+        return []
+    return names if len(names) <= _NAMED else [*names[:_NAMED], f"and-{len(names) - _NAMED}"]
 
 
 def _tiles(results: Sequence[Result]) -> list[dict[str, str]]:

@@ -151,6 +151,12 @@ def test_unknown_names_have_a_closest(name: str, near: str | None) -> None:
         reference(name)
 
 
+def test_the_name_of_a_shipped_space_is_told_its_file() -> None:
+    for name in ("resnext", "residual_family"):
+        with pytest.raises(NasError, match=f"^{name}: no such file .*; did you mean search_spaces/{name}.yaml\\?$"):
+            load_study(name)
+
+
 @pytest.mark.parametrize("name", ["vgg", "resnet0", "resnet050", "resnet-50", "resnet50 ", "resnet٥٠", "resnet5000000",
                                   "resnet50\n", "wrn_28_0", "resnext29_0x4d"])
 def test_what_is_no_name(name: str) -> None:

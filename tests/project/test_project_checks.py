@@ -58,6 +58,11 @@ def test_every_command_has_an_example(command):
     assert f"Example: nas {command}" in done.stdout
 
 
+def test_version():
+    done = ran(sys.executable, "-m", "nas", "--version")
+    assert (done.returncode, done.stdout) == (0, f"nas {nas.__version__}\n")
+
+
 def test_nas_alone_lists_the_commands_by_purpose():
     text = ran(sys.executable, "-m", "nas").stdout
     assert all(re.search(rf"│ {command} ", text) for command in COMMANDS)

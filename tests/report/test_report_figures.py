@@ -169,7 +169,8 @@ def test_constant_accuracy_is_no_explanation() -> None:
 
 def test_empty_studies_say_what_to_do() -> None:
     assert "nas run" in empty_text(empty())
-    assert "failed" in empty_text(only("FAILED"))
+    failed = only("FAILED")
+    assert empty_text(failed).endswith(f" failed; nas status {failed.study} says why.")
     assert "goes on" in empty_text(only("RUNNING"))
 
 

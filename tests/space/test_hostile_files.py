@@ -241,7 +241,7 @@ def test_good_file_is_inspected_and_nothing_is_written(folder: Path, capsys: pyt
     assert run(["inspect", "good.yaml", "--data", "digits"]) == 0
     assert listing(folder) == before
     out, err = capsys.readouterr()
-    assert out.startswith("good: 1 axes, 2 points, 100.0% feasible")
+    assert out.startswith("good: 1 axis, 2 points, 100.0% feasible")
     assert err == ""
 
 

@@ -17,6 +17,7 @@ from nas import architecture as architecture_module
 from nas import blocks as blocks_module
 from nas import plan as plan_module
 from nas.architecture import STAGED, Architecture
+from nas.confirm.running import confirmation
 from nas.cost import cost
 from nas.diagram import text
 from nas.errors import NasError
@@ -306,11 +307,23 @@ def test_edited_file_is_refused_within_a_study_and_forked(folder: Path) -> None:
     assert line == "  network.block my_blocks:separable: its file was changed since"
     assert "--name own-2" in last
     assert "--fork" in last
+    with pytest.raises(NasError) as without:
+        run(load_study(space), home=home, evaluate=at_once, fork=None)
+    assert "--fork" not in str(without.value), "of a command that has no such option"
     assert len(open_study("own", home=home).trials()) == 3
     forked = run(load_study(space), home=home, evaluate=at_once, fork=True).stored
     assert (forked.name, len(forked.trials()), forked.trials()["reused"].sum()) == ("own-2", 3, 0)
     again = load_study(home / "own-2" / "study.yaml")
     assert run(again, home=home, evaluate=at_once).new_trials == 0
+
+
+def test_edited_file_is_not_confirmed_in_place_of_the_old_one(folder: Path) -> None:
+    space, home = written(folder, "my_blocks:separable", SEPARABLE), folder / "studies"
+    run(load_study(space), home=home, evaluate=at_once)
+    assert confirmation("own", home=home).confirm is not None
+    edit(folder)
+    with pytest.raises(NasError, match="block my_blocks:separable: its file was changed since"):
+        confirmation("own", home=home)
 
 
 @pytest.mark.parametrize("lost", [False, True])

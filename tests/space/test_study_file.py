@@ -247,3 +247,9 @@ def test_mistakes_in_a_stored_study_are_ours_to_say() -> None:
 
 def test_many_mistakes_of_a_study() -> None:
     assert len(mistakes("network: {depth: 1}\ndata: {a: 1, b: 2, resolution: x}\nsearch: {c: 1}")) == 4
+
+
+def test_an_exported_folder_stands_for_its_architecture(tmp_path: Path) -> None:
+    (tmp_path / "architecture.yaml").write_text("name: own-2\nnetwork: {depth: 3}\n")
+    study = load_study(tmp_path, ["seed=3"])
+    assert (study.name, study.seed, study.space.decode({}).stages[0].depth) == ("own-2", 3, 3)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.units import human_count, human_seconds, parse_count, parse_duration, parse_number
+from nas.units import human_count, human_seconds, many, parse_count, parse_duration, parse_number
 
 
 @pytest.mark.parametrize(("text", "count"), [
@@ -18,6 +18,11 @@ from nas.units import human_count, human_seconds, parse_count, parse_duration, p
 def test_counts(text: object, count: int) -> None:
     assert parse_count(text) == count
     assert isinstance(parse_count(text), int)
+
+
+def test_one_is_not_many() -> None:
+    assert [many(n, "axis") for n in (0, 1, 2)] == ["0 axes", "1 axis", "2 axes"]
+    assert [many(n, "point") for n in (1, 1000)] == ["1 point", "1,000 points"]
 
 
 @pytest.mark.parametrize("text", [

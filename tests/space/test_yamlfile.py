@@ -207,6 +207,8 @@ def test_no_file_no_folder_no_end(tmp_path: Path) -> None:
     assert "larger than 200 kB" in unread("/dev/zero")
     assert "cannot be read" in unread(tmp_path / ("x" * 5000))
     assert "cannot be read" in unread("a\0b")
+    (tmp_path / "resnext.yaml").touch()
+    assert unread(tmp_path / "resnxt.yml").endswith(f"no such file; did you mean {tmp_path}/resnext.yaml?")
     assert "no such file" in unread(tmp_path / "two\nlines\x1b[31m.yaml")
     loop = tmp_path / "loop"
     loop.symlink_to(loop)

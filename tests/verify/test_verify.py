@@ -12,7 +12,8 @@ from nas.__main__ import run
 from nas.errors import NasError
 from nas.verify import claims, systems
 from nas.verify.claims import Check, Finding, Tier
-from nas.verify.running import chosen_systems, verify
+from nas.verify.running import Result, chosen_systems, verify
+from nas.verify.showing import write_page
 from nas.verify.systems import SYSTEMS
 
 SPACES = {path.stem for path in (Path(__file__).parents[2] / "search_spaces").glob("*.yaml")}
@@ -78,17 +79,41 @@ def test_command_prints_a_row_a_check_and_writes_the_page(
     assert out.count("pass ") == len(checks)
     assert f"{len(checks)} checks of 2 systems, {len(checks)} pass, 0 fail" in out
     assert "highway\n" in out
-    assert (tmp_path / "verify-exact.html").stat().st_size > 1_000_000
+    assert (tmp_path / "verify-exact-highway-regnet.html").stat().st_size > 1_000_000
 
 
 def test_json_is_one_object_with_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", "regnet", "--json", "--output", str(tmp_path)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["tier"] == "exact"
-    assert found["page"] == str(tmp_path / "verify-exact.html")
+    assert found["page"] == str(tmp_path / "verify-exact-regnet.html")
     first = found["checks"][0]
     assert first["measurement"] == [1, 1, 4, 7, 24, 56, 152, 368] == first["prediction"]
     assert (first["system"], first["verdict"], first["source"]) == ("regnet", "pass", "Radosavovic et al. 2020")
+
+
+def test_the_page_of_some_systems_is_not_that_of_all(tmp_path: Path) -> None:
+    def page(names: list[str]) -> str:
+        results = [Result(name, Check(Tier.exact, "a claim", "nobody", int), Finding("1", 1, "none", True), 0.1)
+                   for name in names]
+        return write_page(results, Tier.exact, [], tmp_path).name
+
+    every = [name for name, checks in SYSTEMS.items() if any(check.tier == Tier.exact for check in checks)]
+    assert page(every) == "verify-exact.html"
+    assert page(["highway", "highway", "regnet"]) == "verify-exact-highway-regnet.html"
+    assert page(every[:-1]) == f"verify-exact-{'-'.join(every[:6])}-and-{len(every) - 7}.html"
+
+
+def test_a_system_without_a_check_in_the_tier_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(systems.SYSTEMS, "highway", (Check(Tier.init, "another", "nobody", int),))
+    check = Check(Tier.exact, "a claim", "nobody", lambda: claims.exactly(1, 1))
+    monkeypatch.setitem(systems.SYSTEMS, "regnet", (check,))
+    assert run(["verify", "highway", "regnet", "--output", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("nothing is claimed in the tier exact of highway\n")
+    assert run(["verify", "highway", "regnet", "--json", "--output", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["without_checks"] == ["highway"]
 
 
 def broken_claim(_: object = None) -> Finding:
