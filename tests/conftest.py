@@ -28,7 +28,10 @@ for _name in ("NAS_DATA", "NAS_MIRROR", "NAS_ARCHIVE_BYTES", "FORCE_COLOR", "TTY
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The long forms of the fault tests run only where they are asked for."""
+    """The long forms of the fault tests run only where they are asked for. Files with slow tests come first, so that at
+    the end no worker is left alone with a long one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     if "soak" not in config.getoption("markexpr"):
         long = [item for item in items if item.get_closest_marker("soak")]
         config.hook.pytest_deselected(items=long)

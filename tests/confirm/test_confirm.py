@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import shutil
 import signal
 import statistics
 import subprocess
@@ -32,9 +33,17 @@ from nas.study import study_from_spec
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("searched")
+    searched(home)
+    return home
+
+
 @pytest.fixture
-def found(tmp_path: Path) -> StoredStudy:
-    return searched(tmp_path)
+def found(home: Path, tmp_path: Path) -> StoredStudy:
+    """A search of its own for each test."""
+    return StoredStudy("found", f"sqlite:///{shutil.copytree(home, tmp_path / 'studies')}/nas.db", tmp_path / "studies")
 
 
 def confirmed(stored: StoredStudy, fake: Formula | None = None, **asked: object) -> StoredStudy:

@@ -54,7 +54,7 @@ def agree(name: str, points: int, blocks: int, folder: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "points"), [("residual_family", 8), ("convnext", 2)])
+@pytest.mark.parametrize(("name", "points"), [("residual_family", 4), ("convnext", 1)])
 def test_other_runtimes_agree(name: str, points: int, tmp_path: Path) -> None:
     agree(name, points, 4, tmp_path)
 

@@ -288,7 +288,7 @@ def test_a_stop_in_the_middle_leaves_the_earlier_export(
 ):
     folder = export(trained, number, tmp_path / "out")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    monkeypatch.setattr(checks, "accuracy_and_loss", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(checks, "accuracy_and_loss", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         export(trained, number, folder)
     with pytest.raises(KeyboardInterrupt):

@@ -192,6 +192,11 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         assert (found.out, len(found.err.splitlines())) == ("", 1)
         assert said in found.err
         assert not Path("studies/mistake").exists()
+
+
+@pytest.mark.slow
+def test_grey_images_are_converted_where_that_is_asked_for(home: Path) -> None:
+    with chdir(home):
         assert command(["train", "--from", "net", "--data", "grey", "--name", "converted", "--epochs", "1",
                         "--set", "data.channels=3"]) == 0
 

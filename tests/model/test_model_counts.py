@@ -84,7 +84,7 @@ FIRST = ("highway", "resnet", "resnext", "se_resnet", "wide_resnet")     # 500 p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPACE_NAMES)
 def test_many_random_points_as_torch_counts(name: str) -> None:
-    agree(name, 100 if name in FIRST else 25)
+    agree(name, 50 if name in FIRST else 15)
 
 
 def test_random_networks_of_every_knob_as_torch_counts() -> None:
